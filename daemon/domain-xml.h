@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * From a template's domain XML and one machine's values to what libvirt gets. Pure: text in, text out, through libxml2, so
+ * that no value can become markup. The template file is a complete domain an admin can read; mayfly sets what it owns
+ * (name, uuid, type, memory, cpus, boot files, the system disk, interface, channel, console, metadata) and leaves the rest.
+ */
+
+#include <glib.h>
+
+#include "daemon/image.h"
+#include "daemon/port.h"
+#include "daemon/template.h"
+
+typedef struct {
+  const char *id;           /* job id: name, metadata */
+  const char *uuid;         /* canonical text */
+  gboolean kvm;             /* else TCG */
+  const char *emulator;
+  guint cpus;
+  guint64 memory, memory_floor; /* bytes */
+  const char *overlay;      /* path */
+  const char *prepared;     /* path of the prepared layer below it */
+  const MfImage *image;     /* the golden below that, and boot files */
+  const MfPort *port;       /* NULL: no NIC */
+  const char *agent_socket; /* paths, < 108 bytes */
+  const char *console_socket;
+  gint64 deadline;          /* unix seconds, 0 = none */
+  const MfTemplate *template;
+} MfDomainSpec;
+
+/*
+ * mf_domain_xml() - @text: the template file's content. (transfer full)
+ * INVALID: not well-formed, not a domain, or it has what a throw-away machine must not (a host device, a shared
+ * file system, an interface of its own).
+ */
+char *mf_domain_xml(const char *text, const MfDomainSpec *spec, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Writing files into a disk that is not running: a plan, handed to the child process mayfly-inject, which alone links
+ * libguestfs. A hang, an abort or an out-of-memory there is the error of one job. Secrets travel on its standard input.
+ */
+
+#include <gio/gio.h>
+
+#include "daemon/image.h"
+
+typedef struct MfInjectPlan MfInjectPlan;
+
+/* @disk: qcow2 that nobody has open; @image: says where its root filesystem is. */
+MfInjectPlan *mf_inject_plan_new(const char *disk, const MfImage *image);
+/* Parent folders are made (0755). Content is copied. Replaces what was there. */
+void mf_inject_plan_file(MfInjectPlan *self, const char *path, guint mode, guint uid, guint gid, const void *data, gsize length);
+void mf_inject_plan_symlink(MfInjectPlan *self, const char *path, const char *target);
+void mf_inject_plan_remove(MfInjectPlan *self, const char *path);
+void mf_inject_plan_free(MfInjectPlan *self); /* wipes the content */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfInjectPlan, mf_inject_plan_free)
+
+typedef struct {
+  const char *program;  /* mayfly-inject's path */
+  const char *accel;    /* "kvm" or "tcg": libguestfs believes the device node, so it is told */
+  guint64 timeout;      /* seconds; then the child's whole process group is killed and the error is TIMEOUT */
+} MfInjectOptions;
+
+/* mf_inject_run_async() - carry @plan out. The plan is copied; on failure the disk may be half written: throw it away. */
+void mf_inject_run_async(const MfInjectPlan *plan, const MfInjectOptions *options, GCancellable *cancellable,
+                         GAsyncReadyCallback callback, gpointer user_data);
+gboolean mf_inject_run_finish(GAsyncResult *result, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * mf_image_prepare_async() - the prepared layer: an overlay on the image that holds the agent and its start-up unit, made once
+ * per image version and agent digest, <image folder>/prepared-<first 16 of the agent's sha256>.qcow2, published by rename, 0444. Concurrent calls for one
+ * image share one run. Finish gives its path (transfer full).
+ * @agent: path of the static mayfly-agent.
+ */
+void mf_image_prepare_async(MfImage *image, const char *agent, const MfInjectOptions *options, GCancellable *cancellable,
+                            GAsyncReadyCallback callback, gpointer user_data);
+char *mf_image_prepare_finish(GAsyncResult *result, GError **error) G_GNUC_WARN_UNUSED_RESULT;

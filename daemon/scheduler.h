@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * All jobs of this host: admission, the fair queue, deadlines, leases. Everything the API does goes through here and job.h.
+ * Main context only.
+ */
+
+#include "daemon/config.h"
+#include "daemon/hypervisor.h"
+#include "daemon/job.h"
+
+G_DECLARE_FINAL_TYPE(MfScheduler, mf_scheduler, MF, SCHEDULER, GObject)
+
+/* Signal "event" (MfJson *event): {"time":t,"type":"job.state"|"job.changed"|"host","job":id,…}, for /v1/events. */
+
+/* Checks against the template's limits, records, queues. INVALID, LIMIT (which, who sets it), NOT_FOUND, BUSY (queue full or draining), NO_SPACE. (transfer none) */
+MfJob *mf_scheduler_submit(MfScheduler *self, MfJobSpec *spec, uid_t owner, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* By id or a unique beginning of one. NOT_FOUND, CONFLICT (ambiguous). (transfer none) */
+MfJob *mf_scheduler_find(MfScheduler *self, const char *id, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Every job that has a record, oldest first (transfer container). */
+GPtrArray *mf_scheduler_list(MfScheduler *self);
+/* Asks for the end; returns at once; a finished job is left alone. */
+void mf_scheduler_cancel(MfScheduler *self, MfJob *job, const char *reason);
+/* Another exec in a machine that is ready or running (or still queued or starting: it waits). CONFLICT when it is stopping or finished. (transfer none) */
+MfExec *mf_scheduler_add_exec(MfScheduler *self, MfJob *job, MfExecSpec *spec, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A connection watches the job: its lease does not run while any does. */
+void mf_scheduler_watch(MfScheduler *self, MfJob *job);
+void mf_scheduler_unwatch(MfScheduler *self, MfJob *job);
+/* Renews: the job lives for @seconds from now without a watcher. */
+void mf_scheduler_renew(MfScheduler *self, MfJob *job, guint64 seconds);
+/* No new jobs are admitted or accepted while draining. */
+void mf_scheduler_set_draining(MfScheduler *self, gboolean draining);
+gboolean mf_scheduler_get_draining(MfScheduler *self);
+/* Does any job or queue entry use this image version? */
+gboolean mf_scheduler_uses_image(MfScheduler *self, const char *digest);
+/*
+ * {"version","accel":{"mode","kvm":bool,"reason"},"libvirt":{"up":bool,"problem","versions"},"host":{"cpus","memory"},
+ *  "limits":{"machines","memory","cpus","disk_reserve","queue"},"used":{"machines","memory","cpus","disk_free"},
+ *  "queue":n,"running":n,"draining":bool,"network":{"ok":bool,"problem","name","gateway","ports":[{"tap","ip","mac","state","job","problem"}]},
+ *  "images":n,"templates":n}: /v1/info. (transfer full)
+ */
+MfJson *mf_scheduler_info(MfScheduler *self);
+const MfConfig *mf_scheduler_get_config(MfScheduler *self);
+MfHypervisor *mf_scheduler_get_hypervisor(MfScheduler *self);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Templates: what a machine is made from. One key file each, <template_directory>/NAME.conf, strictly checked like the
+ * daemon's configuration. Immutable once loaded; refcounted, because a job keeps the one it was admitted with.
+ */
+
+#include <glib.h>
+
+typedef enum { MF_READY_AGENT, MF_READY_NETWORK, MF_READY_SYSTEM } MfReady;
+const char *mf_ready_to_string(MfReady ready);
+gboolean mf_ready_from_string(const char *text, MfReady *ret_ready);
+
+typedef struct {
+  gatomicrefcount refs;
+  char *name;
+  char *description;
+  char *image;          /* name or name@digest prefix */
+  char *domain;         /* path of the domain XML template, absolute */
+  MfReady ready;
+  /* [machine] what a job gets that asks for nothing, [limits] the most it may ask for */
+  guint cpus, max_cpus;
+  guint64 memory, max_memory;   /* bytes, the hard maximum of the domain */
+  guint64 memory_floor;         /* bytes: currentMemory at start, 0 = the same as memory */
+  guint64 disk, max_disk;       /* bytes, the overlay's virtual size = its quota */
+  guint64 max_timeout;          /* seconds, 0 = the daemon's */
+  guint64 start_timeout;        /* seconds, 0 = the daemon's */
+  gboolean graceful;            /* stop by ACPI first */
+  guint64 grace;                /* seconds for that */
+  guint64 disk_iops, disk_bytes_per_second;       /* 0 = no limit */
+  guint64 network_bytes_per_second;               /* 0 = no limit */
+} MfTemplate;
+
+MfTemplate *mf_template_load(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* All templates of a folder by name (transfer full: GPtrArray of MfTemplate); one bad file is an error naming it. */
+GPtrArray *mf_template_load_all(const char *directory, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* One template; NOT_FOUND lists the names there are. The name is checked ([a-z0-9][a-z0-9._-]{0,62}) before a path is made of it. */
+MfTemplate *mf_template_find(const char *directory, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+MfTemplate *mf_template_ref(MfTemplate *self);
+void mf_template_unref(MfTemplate *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfTemplate, mf_template_unref)
