@@ -25,9 +25,18 @@ guint64 mf_output_log_taken(const MfOutputLog *self, guint stream);
 /* No more will come; followers are told. */
 void mf_output_log_close(MfOutputLog *self);
 gboolean mf_output_log_is_closed(const MfOutputLog *self);
-/* Called on the main context after each append and at close; 0 is no id. */
+/*
+ * @callback (log, @user_data): on the main context after each append, at close, and when congestion ends. May unwatch,
+ * not append. Returns: an id, never 0.
+ */
 guint mf_output_log_watch(MfOutputLog *self, GFunc callback, gpointer user_data);
 void mf_output_log_unwatch(MfOutputLog *self, guint id);
+/*
+ * TRUE while a pacing reader is more than MF_OUTPUT_LAG bytes behind: the writer is to stop taking output until a watch
+ * callback finds it FALSE again, so that a client that stops reading stops the process in the guest.
+ */
+#define MF_OUTPUT_LAG (4u << 20)
+gboolean mf_output_log_is_congested(const MfOutputLog *self);
 
 typedef enum { MF_OUTPUT_MUX, MF_OUTPUT_MERGED, MF_OUTPUT_STDOUT, MF_OUTPUT_STDERR } MfOutputForm;
 
@@ -36,5 +45,7 @@ typedef struct MfOutputReader MfOutputReader;
 MfOutputReader *mf_output_reader_new(MfOutputLog *log, MfOutputForm form, guint64 offset);
 /* Up to @size bytes; 0 = no more for now (or for ever, if the log is closed); -1 with error. */
 gssize mf_output_reader_read(MfOutputReader *self, void *buffer, gsize size, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* This reader holds the writer back when it lags. Its end, by _free(), lets the writer go on. */
+void mf_output_reader_set_pacing(MfOutputReader *self);
 void mf_output_reader_free(MfOutputReader *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfOutputReader, mf_output_reader_free)
