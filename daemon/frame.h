@@ -95,7 +95,7 @@ void mf_frame_put_header(const MfFrame *frame, uint8_t out[MF_FRAME_HEADER_SIZE]
 
 typedef struct {
   size_t fill;      /* bytes held in buffer */
-  size_t taken;     /* of which the frame last returned, freed by the next call */
+  size_t taken;     /* of which, from the front, done with: frames returned and garbage */
   uint64_t skipped; /* bytes thrown away while looking for a header, in all */
   uint8_t buffer[MF_FRAME_HEADER_SIZE + MF_FRAME_MAX_PAYLOAD];
 } MfFrameDecoder;
