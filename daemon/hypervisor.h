@@ -16,6 +16,7 @@
 #define MF_DOMAIN_PREFIX "mayfly-"
 #define MF_METADATA_NS "https://mayfly.dev/ns/domain/1"
 
+#define MF_TYPE_HYPERVISOR (mf_hypervisor_get_type())
 G_DECLARE_FINAL_TYPE(MfHypervisor, mf_hypervisor, MF, HYPERVISOR, GObject)
 
 typedef enum {
@@ -24,16 +25,16 @@ typedef enum {
   MF_DOMAIN_EVENT_DESTROYED, /* by us or from outside */
   MF_DOMAIN_EVENT_CRASHED,   /* QEMU died or the guest panicked and was stopped */
   MF_DOMAIN_EVENT_PANICKED,  /* pvpanic told */
-  MF_DOMAIN_EVENT_IO_ERROR,  /* paused on a disk error, enospc mostly */
+  MF_DOMAIN_EVENT_IO_ERROR,  /* paused on a disk error; detail: QEMU's reason, "enospc" mostly */
 } MfDomainEvent;
 const char *mf_domain_event_to_string(MfDomainEvent event);
 
 /*
  * Signals, on the main context:
  *  "domain-event" (const char *job_id, MfDomainEvent event, const char *detail)
- *  "connection"   (gboolean up)   also after the first connect
+ *  "connection"   (gboolean up)   also after the first connect, or its failure
  */
-/* Opens nothing yet; connects in the background once the main loop runs. gvir_event_register() is done here. */
+/* @config outlives it. Opens nothing yet; connects in the background once the main loop runs. gvir_event_register() is done here. */
 MfHypervisor *mf_hypervisor_new(const MfConfig *config);
 gboolean mf_hypervisor_is_up(MfHypervisor *self);
 /* What to tell a user while it is down: one sentence. NULL while up. */
