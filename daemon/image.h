@@ -14,7 +14,7 @@
 typedef struct {
   gatomicrefcount refs;
   char *name;
-  char *digest;         /* sha256 hex over the digests of the files, 64 characters */
+  char *digest;         /* sha256 hex over the digests of the files and how they boot, 64 characters */
   char *directory;      /* absolute */
   char *disk;           /* absolute path, qcow2 */
   guint64 virtual_size; /* bytes */
@@ -33,6 +33,9 @@ typedef struct {
 MfImage *mf_image_ref(MfImage *self);
 void mf_image_unref(MfImage *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfImage, mf_image_unref)
+
+/* "name@first 12 of the digest": how people see one version (transfer full). */
+char *mf_image_reference(const MfImage *self);
 
 /*
  * mf_image_list() - every image in @directory, by name, the newest version first; unfinished ones are not seen.
