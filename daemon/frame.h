@@ -23,6 +23,7 @@
 #define MF_FRAME_HEADER_SIZE 28u
 #define MF_FRAME_MAX_PAYLOAD 65536u
 #define MF_FRAME_MAX_DOCUMENT (4u << 20) /* a control document joined from MF_FRAME_MORE pieces */
+#define MF_FRAME_FLUSH MF_FRAME_MAX_PAYLOAD
 #define MF_FRAME_PORT_NAME "org.mayfly.agent.0"
 #define MF_FRAME_PROTOCOL 1
 
@@ -33,6 +34,10 @@
  * "welcomed": false. The agent sends HELLO when it starts (welcomed false) and as the answer to each
  * WELCOME (welcomed true), then READY for the level it has reached and every later one, then
  * what the host has not got: output from the offsets in WELCOME on, and exits not acknowledged.
+ *
+ * A peer that cannot know whether the other one saw the last connection end (it was restarted) first
+ * sends MF_FRAME_FLUSH zero bytes: the other one may be waiting for the rest of a payload, and would
+ * take what is said now for it. Elsewhere they are garbage like any other, and skipped.
  */
 typedef enum {
   MF_FRAME_HELLO = 1,    /* G {"protocol":1,"version":"0.1.0","instance":"<random hex>","welcomed":bool,
@@ -50,12 +55,14 @@ typedef enum {
                                output was; repeated after each WELCOME until acknowledged */
   MF_FRAME_SIGNAL = 10,  /* H {"signal":n}: to every process that descends from the exec */
   MF_FRAME_RESIZE = 11,  /* H {"rows":n,"cols":n} */
-  MF_FRAME_ACK = 12,     /* H: exec's stream (flags MF_STREAM_*) is in the log up to offset. G: standard input
-                               consumed up to offset (flags MF_STREAM_STDIN) */
+  MF_FRAME_ACK = 12,     /* H: exec's stream (flags MF_STREAM_*) is in the log up to offset; MF_STREAM_EXIT: the
+                               exit status is recorded. G: standard input consumed up to offset (flags
+                               MF_STREAM_STDIN) */
   MF_FRAME_PING = 13,    /* H or G: payload is echoed in PONG */
   MF_FRAME_PONG = 14,
   MF_FRAME_RESEED = 15,  /* H {"time_ns":n,"entropy":"<hex>","hostname":…,"machine_id":…} */
-  MF_FRAME_PUT = 16,     /* H file to write: document {"path","mode","content_base64"} */
+  MF_FRAME_PUT = 16,     /* H file to write: document {"path","mode","content_base64"}. Frames are handled in order: a
+                               PONG after it says that it is written, unless an ERROR came before */
   MF_FRAME_GET = 17,     /* H {"path"}; answered by PUT frames of the agent, same exec id */
   MF_FRAME_READY = 18,   /* G {"level":"agent"|"network"|"system","uptime_ms":n} */
   MF_FRAME_ERROR = 19,   /* G {"message":…}: exec could not be started (exec id), or a request failed */
@@ -66,7 +73,7 @@ typedef enum {
 #define MF_STREAM_STDIN 0u
 #define MF_STREAM_STDOUT 1u
 #define MF_STREAM_STDERR 2u
-#define MF_STREAM_EXIT 3u /* in a host's ACK: the exit status is recorded, forget it */
+#define MF_STREAM_EXIT 3u
 
 /*
  * The exec document: {"argv":["a","b"] or "script":"text", "env":["K=V"], "cwd":"/", "user":"root",
