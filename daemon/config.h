@@ -9,6 +9,8 @@
 
 #include <glib.h>
 
+#include "daemon/key-table.h"
+
 typedef struct {
   /* [daemon] */
   char *state_directory;   /* images/, jobs/, overlays/ */
@@ -56,6 +58,12 @@ typedef struct {
  * Returns: (transfer full): MF_ERROR_INVALID names file, line, key and what is allowed.
  */
 MfConfig *mf_config_load(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The same of one text, @name being what messages call it. (transfer full) */
+MfConfig *mf_config_from_data(const char *name, const char *data, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Every key there is. (transfer none) */
+const MfKeyTable *mf_config_table(void);
 
 /* mf_config_dump() - the effective configuration as a key file; @commented: the shipped form, with meanings. (transfer full) */
 char *mf_config_dump(const MfConfig *self, gboolean commented);

@@ -8,6 +8,8 @@
 
 #include <glib.h>
 
+#include "daemon/key-table.h"
+
 typedef enum { MF_READY_AGENT, MF_READY_NETWORK, MF_READY_SYSTEM } MfReady;
 const char *mf_ready_to_string(MfReady ready);
 gboolean mf_ready_from_string(const char *text, MfReady *ret_ready);
@@ -19,7 +21,7 @@ typedef struct {
   char *image;          /* name or name@digest prefix */
   char *domain;         /* path of the domain XML template, absolute */
   MfReady ready;
-  /* [machine] what a job gets that asks for nothing, [limits] the most it may ask for */
+  /* [machine] what a job gets that asks for nothing, [limits] the most it may ask for (max_*; never less than the first) */
   guint cpus, max_cpus;
   guint64 memory, max_memory;   /* bytes, the hard maximum of the domain */
   guint64 memory_floor;         /* bytes: currentMemory at start, 0 = the same as memory */
@@ -33,6 +35,10 @@ typedef struct {
 } MfTemplate;
 
 MfTemplate *mf_template_load(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same of one text. */
+MfTemplate *mf_template_from_data(const char *name, const char *data, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Every key there is. (transfer none) */
+const MfKeyTable *mf_template_table(void);
 /* All templates of a folder by name (transfer full: GPtrArray of MfTemplate); one bad file is an error naming it. */
 GPtrArray *mf_template_load_all(const char *directory, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* One template; NOT_FOUND lists the names there are. The name is checked ([a-z0-9][a-z0-9._-]{0,62}) before a path is made of it. */
