@@ -59,3 +59,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfJobSpec, mf_job_spec_unref)
 /* {"template","name","cpus","memory","disk","timeout","lease","keep_on_failure","hold","env":{…},
     "files":[{"path","mode":"0644","content"|"content_base64"}],"exec":{…}} */
 MfJobSpec *mf_job_spec_from_json(MfJson *json, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The same as JSON again; mf_job_spec_from_json() of it gives an equal one. (transfer full) */
+MfJson *mf_job_spec_to_json(const MfJobSpec *self);

@@ -40,6 +40,7 @@ struct MfOutputLog {
 
 struct MfOutputReader {
   MfOutputLog *log;
+  MfFd fd; /* its own: a log that is closed holds no descriptor */
   MfOutputForm form;
   guint64 position;  /* in the file: of the next byte not handed out */
   guint64 remaining; /* payload bytes left of the record that position is in */
@@ -57,10 +58,10 @@ set_io_error(GError **error, const char *what, const char *path)
 }
 
 static gboolean
-read_header(const MfOutputLog *self, guint64 at, guint *ret_stream, guint64 *ret_length)
+read_header(int fd, guint64 at, guint *ret_stream, guint64 *ret_length)
 {
   guint8 h[HEADER];
-  if (pread(self->fd, h, HEADER, (off_t)at) != HEADER)
+  if (pread(fd, h, HEADER, (off_t)at) != HEADER)
     return FALSE;
   *ret_stream = h[0];
   *ret_length = (guint64)h[4] << 24 | (guint64)h[5] << 16 | (guint64)h[6] << 8 | h[7];
@@ -79,7 +80,7 @@ recover(MfOutputLog *self, GError **error)
   guint stream;
   guint64 length;
   while (self->size + HEADER <= (guint64)st.st_size &&
-         read_header(self, self->size, &stream, &length) &&
+         read_header(self->fd, self->size, &stream, &length) &&
          self->size + HEADER + length <= (guint64)st.st_size) {
     self->size += HEADER + length;
     self->taken[stream] += length;
@@ -123,6 +124,22 @@ mf_output_log_open(const char *path, guint64 limit, GError **error)
   if (!recover(self, error))
     return NULL;
   return g_steal_pointer(&self);
+}
+
+MfOutputLog *
+mf_output_log_new_closed(const char *path, guint64 stdout_bytes, guint64 stderr_bytes)
+{
+  MfOutputLog *self = g_new0(MfOutputLog, 1);
+  g_atomic_ref_count_init(&self->refs);
+  self->path = g_strdup(path);
+  self->fd = self->dropped_fd = -1;
+  self->size = G_MAXUINT64;
+  self->taken[MF_STREAM_STDOUT] = stdout_bytes;
+  self->taken[MF_STREAM_STDERR] = stderr_bytes;
+  self->closed = TRUE;
+  self->watches = g_array_new(FALSE, FALSE, sizeof(Watch));
+  self->pacers = g_ptr_array_new();
+  return self;
 }
 
 MfOutputLog *
@@ -225,7 +242,7 @@ mf_output_log_append(MfOutputLog *self, guint stream, const void *data, gsize le
                      GError **error)
 {
   g_return_val_if_fail(stream == MF_STREAM_STDOUT || stream == MF_STREAM_STDERR, FALSE);
-  if (length == 0)
+  if (length == 0 || self->closed)
     return TRUE;
   gsize room = (gsize)MIN((guint64)length, self->limit - MIN(self->kept, self->limit));
   if (room > 0) {
@@ -256,6 +273,8 @@ mf_output_log_close(MfOutputLog *self)
   if (self->closed)
     return;
   self->closed = TRUE;
+  mf_fd_clear(&self->fd);
+  mf_fd_clear(&self->dropped_fd);
   notify(self);
 }
 
@@ -299,6 +318,10 @@ mf_output_reader_new(MfOutputLog *log, MfOutputForm form, guint64 offset)
 {
   MfOutputReader *self = g_new0(MfOutputReader, 1);
   self->log = mf_output_log_ref(log);
+  self->fd = open(log->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  struct stat st;
+  if (log->size == G_MAXUINT64)
+    log->size = self->fd >= 0 && fstat(self->fd, &st) == 0 ? (guint64)st.st_size : 0;
   self->form = form;
   self->skip = offset;
   return self;
@@ -321,6 +344,7 @@ mf_output_reader_free(MfOutputReader *self)
     if (before && !mf_output_log_is_congested(self->log))
       notify(self->log);
   }
+  mf_fd_clear(&self->fd);
   mf_output_log_unref(self->log);
   g_free(self);
 }
@@ -334,7 +358,7 @@ advance(MfOutputReader *self)
     guint stream;
     guint64 length;
     if (self->position >= self->log->size ||
-        !read_header(self->log, self->position, &stream, &length))
+        !read_header(self->fd, self->position, &stream, &length))
       return FALSE;
     gboolean wanted = self->form == MF_OUTPUT_MERGED ||
                       (self->form == MF_OUTPUT_STDOUT && stream == MF_STREAM_STDOUT) ||
@@ -362,7 +386,7 @@ read_some(MfOutputReader *self, void *buffer, gsize size, GError **error)
   }
   if (want == 0)
     return 0;
-  gssize n = pread(self->log->fd, buffer, want, (off_t)self->position);
+  gssize n = pread(self->fd, buffer, want, (off_t)self->position);
   if (n <= 0) {
     if (n == 0)
       errno = EIO;

@@ -142,6 +142,9 @@ test_watch_and_close(void)
   mf_output_log_unwatch(log, id);
   append(log, MF_STREAM_STDOUT, "y");
   g_assert_cmpint(told, ==, 2);
+  g_autoptr(MfOutputLog) old = mf_output_log_new_closed(path, 1, 0);
+  g_autofree char *kept = read_all(old, MF_OUTPUT_STDOUT, 0, NULL);
+  g_assert_cmpstr(kept, ==, "x");
 }
 
 static void
