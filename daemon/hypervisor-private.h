@@ -118,3 +118,10 @@ void mf_link_unref(MfLink *link);
 const char *mf_hypervisor_domain_id(const char *name);
 /* A job id becomes a file and a domain name: [a-z0-9-], at most 64. */
 gboolean mf_hypervisor_is_id(const char *id);
+
+/*
+ * hypervisor-network.c: no-host-lan and its parts are in libvirt as the filter directory and the
+ * configured holes have them. Worker; costs little when they are.
+ */
+gboolean mf_hypervisor_define_filters(virConnectPtr connection, const MfConfig *config,
+                                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
