@@ -27,6 +27,7 @@ typedef struct {
   const char *agent_socket; /* paths, < 108 bytes */
   const char *console_socket;
   gint64 deadline;          /* unix seconds, 0 = none */
+  const char *label;        /* mf_hypervisor_label(): whom QEMU runs as, so that no file changes its owner; NULL: libvirt sees to it */
   const MfTemplate *template;
 } MfDomainSpec;
 

@@ -19,6 +19,7 @@ struct MfLink {
   int event_ids[2];
   gboolean closed; /* main context: a connection closed before the link was taken into use */
   char *versions;  /* answers of the worker */
+  char *label;
   char *problem;
 };
 
@@ -39,6 +40,7 @@ mf_link_unref(MfLink *link)
     return;
   g_free(link->uri);
   g_free(link->versions);
+  g_free(link->label);
   g_free(link->problem);
   g_free(link);
 }
@@ -124,19 +126,6 @@ on_connection_closed(virConnectPtr connection, int reason, void *user_data)
   schedule_reconnect(self);
 }
 
-static char *
-ask_versions(virConnectPtr connection)
-{
-  unsigned long library = 0;
-  unsigned long emulator = 0;
-
-  virConnectGetLibVersion(connection, &library);
-  virConnectGetVersion(connection, &emulator);
-  return g_strdup_printf("libvirt %lu.%lu.%lu, QEMU %lu.%lu.%lu", library / 1000000,
-                         library / 1000 % 1000, library % 1000, emulator / 1000000,
-                         emulator / 1000 % 1000, emulator % 1000);
-}
-
 /* Worker. */
 static gboolean
 open_connections(MfLink *link)
@@ -160,7 +149,10 @@ open_connections(MfLink *link)
     link->problem = g_strdup(error->message);
     return FALSE;
   }
-  link->versions = ask_versions(link->connections[MF_CONNECTION_CONTROL]);
+  link->versions = mf_hypervisor_host_versions(link->connections[MF_CONNECTION_CONTROL]);
+  char *capabilities = virConnectGetCapabilities(link->connections[MF_CONNECTION_CONTROL]);
+  link->label = mf_hypervisor_host_label(capabilities);
+  free(capabilities);
   return TRUE;
 }
 
@@ -174,7 +166,7 @@ on_opened(GObject *source, GAsyncResult *result, gpointer user_data)
   self->opening = NULL;
   if (opened && !link->closed && !self->closed) {
     self->backoff_ms = 0;
-    mf_hypervisor_set_up(self, link, g_steal_pointer(&link->versions));
+    mf_hypervisor_set_up(self, link, link->versions, link->label);
     return;
   }
   g_autofree char *problem =

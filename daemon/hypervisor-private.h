@@ -48,6 +48,7 @@ struct _MfHypervisor {
   MfLink *opening;
   char *problem; /* while down */
   char *versions;
+  char *label;
   gboolean told_down; /* "connection" FALSE was the last that was said */
   gboolean closed;
   guint backoff_ms;
@@ -55,7 +56,8 @@ struct _MfHypervisor {
 };
 
 /* hypervisor.c */
-void mf_hypervisor_set_up(MfHypervisor *self, MfLink *link, char *versions);
+void mf_hypervisor_set_up(MfHypervisor *self, MfLink *link, const char *versions,
+                          const char *label);
 void mf_hypervisor_set_down(MfHypervisor *self, const char *problem);
 void mf_hypervisor_emit_event(MfHypervisor *self, const char *job_id, MfDomainEvent event,
                               const char *detail);
@@ -112,6 +114,14 @@ gboolean mf_hypervisor_events_register(virConnectPtr connection, MfLink *link, i
                                        GError **error) G_GNUC_WARN_UNUSED_RESULT;
 MfLink *mf_link_ref(MfLink *link);
 void mf_link_unref(MfLink *link);
+
+/*
+ * hypervisor-host.c: what libvirt says of itself and QEMU; whom it runs QEMU as, from its capabilities XML ("+64055:+64055",
+ * NULL: it does not say); the number of that user's group, -1 if there is no label. (transfer full)
+ */
+char *mf_hypervisor_host_versions(virConnectPtr connection);
+char *mf_hypervisor_host_label(const char *capabilities);
+gint64 mf_hypervisor_label_gid(const char *label);
 
 /* hypervisor-domain.c: the job id in a domain's name, or NULL if it is none of ours. (transfer
  * none) */

@@ -47,6 +47,7 @@ mf_hypervisor_finalize(GObject *object)
   g_thread_pool_free(self->workers, FALSE, FALSE);
   g_free(self->problem);
   g_free(self->versions);
+  g_free(self->label);
   G_OBJECT_CLASS(mf_hypervisor_parent_class)->finalize(object);
 }
 
@@ -109,12 +110,20 @@ mf_hypervisor_versions(MfHypervisor *self)
   return self->link != NULL ? self->versions : NULL;
 }
 
+const char *
+mf_hypervisor_label(MfHypervisor *self)
+{
+  return self->link != NULL ? self->label : NULL;
+}
+
 void
-mf_hypervisor_set_up(MfHypervisor *self, MfLink *link, char *versions)
+mf_hypervisor_set_up(MfHypervisor *self, MfLink *link, const char *versions, const char *label)
 {
   self->link = link;
   g_free(self->versions);
-  self->versions = versions;
+  self->versions = g_strdup(versions);
+  g_free(self->label);
+  self->label = g_strdup(label);
   self->told_down = FALSE;
   g_signal_emit(self, signals[SIGNAL_CONNECTION], 0, TRUE);
 }

@@ -41,6 +41,8 @@ gboolean mf_hypervisor_is_up(MfHypervisor *self);
 const char *mf_hypervisor_problem(MfHypervisor *self);
 /* libvirt and QEMU versions as JSON-able text, valid while up. (nullable) */
 const char *mf_hypervisor_versions(MfHypervisor *self);
+/* Whom QEMU runs as, a DAC label like "+64055:+64055", valid while up. (nullable) */
+const char *mf_hypervisor_label(MfHypervisor *self);
 /* Closes; for the end of the process. */
 void mf_hypervisor_close(MfHypervisor *self);
 
@@ -48,7 +50,10 @@ void mf_hypervisor_close(MfHypervisor *self);
 void mf_hypervisor_prepare_async(MfHypervisor *self, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
 gboolean mf_hypervisor_prepare_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* overlay-<id>.qcow2 in the pool, compat 1.1, backing file @backing (qcow2), owned by us, 0600. Finish: its path (transfer full). */
+/*
+ * overlay-<id>.qcow2 in the pool, compat 1.1, backing file @backing (qcow2), owned by us, 0660 with QEMU's group, so that nothing has
+ * to change its owner when a machine starts. Finish: its path (transfer full).
+ */
 void mf_hypervisor_create_overlay_async(MfHypervisor *self, const char *id, const char *backing, guint64 capacity, GCancellable *c,
                                         GAsyncReadyCallback cb, gpointer data);
 char *mf_hypervisor_create_overlay_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
