@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Every subcommand's function and options, for the table in commands.c. */
+
+#include "tools/command.h"
+
+/* Ends with a row without a name. */
+extern const MfCommand mf_commands[];
+
+#define MF_COMMAND(verb)                                                                           \
+  int mf_cmd_##verb(const MfCommon *common, gconstpointer options, char **argv, GError **error)
+
+MF_COMMAND(cancel);
+MF_COMMAND(complete);
+MF_COMMAND(doctor);
+MF_COMMAND(drain);
+MF_COMMAND(events);
+MF_COMMAND(exec);
+MF_COMMAND(help);
+MF_COMMAND(image_inspect);
+MF_COMMAND(image_list);
+MF_COMMAND(image_remove);
+MF_COMMAND(image_verify);
+MF_COMMAND(inspect);
+MF_COMMAND(list);
+MF_COMMAND(logs);
+MF_COMMAND(run);
+MF_COMMAND(template_inspect);
+MF_COMMAND(template_list);
+MF_COMMAND(version);
+MF_COMMAND(wait);
