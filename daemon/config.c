@@ -115,6 +115,8 @@ static const MfKey keys[] = {
      .meaning = "From a machine's first instruction until it is ready; a template may say another."},
     {"machines", "inject-timeout", MF_KEY_TIME, "120s", 1, 1 * HOUR, FIELD(inject_timeout),
      .meaning = "For writing a job's files into its machine's disk."},
+    {"machines", "agent-timeout", MF_KEY_TIME, "60s", 3, 1 * HOUR, FIELD(agent_timeout),
+     .meaning = "A machine whose agent has not answered for so long hangs, and is ended."},
     {"machines", "parallel-starts", MF_KEY_NUMBER, "2", 1, 256, FIELD(parallel_starts),
      .meaning = "Most machines that boot at the same time."},
     {"machines", "parallel-injects", MF_KEY_NUMBER, "2", 1, 256, FIELD(parallel_injects),

@@ -28,6 +28,7 @@ typedef struct {
   guint64 disk_reserve;    /* bytes that must stay free on the state directory's filesystem */
   guint64 start_timeout;   /* seconds from resume to ready */
   guint64 inject_timeout;  /* seconds for one run of mayfly-inject */
+  guint64 agent_timeout;   /* seconds without a word from a machine's agent until it counts as hung */
   guint parallel_starts;
   guint parallel_injects;
   /* [jobs] */

@@ -137,11 +137,16 @@ mf_exec_attach(MfExec *self, MfAgentLink *link, char *const *base_env)
   self->link = link;
   if (self->state == MF_EXEC_FINISHED)
     return;
-  if (self->state == MF_EXEC_WAITING && self->spec != NULL) {
+  gboolean begins = self->state == MF_EXEC_WAITING;
+  /* Sent again after a reconnect, in case it was lost with us: an exec id that the agent knows is
+   * not run twice. */
+  if (self->spec != NULL) {
     g_autoptr(MfJson) document = mf_exec_spec_to_frame(self->spec, base_env);
+    send_document(self, MF_FRAME_EXEC, document);
+  }
+  if (begins) {
     self->state = MF_EXEC_RUNNING;
     self->started = g_get_real_time();
-    send_document(self, MF_FRAME_EXEC, document);
     g_signal_emit(self, signals[CHANGED], 0);
   }
   send_stdin(self, self->stdin_base);

@@ -9,11 +9,17 @@
 #include "daemon/config.h"
 #include "daemon/hypervisor.h"
 #include "daemon/job.h"
+#include "daemon/network.h"
 
 G_DECLARE_FINAL_TYPE(MfScheduler, mf_scheduler, MF, SCHEDULER, GObject)
 
 /* Signal "event" (MfJson *event): {"time":t,"type":"job.state"|"job.changed"|"host","job":id,…}, for /v1/events. */
 
+/*
+ * Reads the records, asks for the acceleration, and from then on drives everything as soon as @hypervisor and @network are there.
+ * All three outlive it.
+ */
+MfScheduler *mf_scheduler_new(const MfConfig *config, MfHypervisor *hypervisor, MfNetwork *network);
 /* Checks against the template's limits, records, queues. INVALID, LIMIT (which, who sets it), NOT_FOUND, BUSY (queue full or draining), NO_SPACE. (transfer none) */
 MfJob *mf_scheduler_submit(MfScheduler *self, MfJobSpec *spec, uid_t owner, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* By id or a unique beginning of one. NOT_FOUND, CONFLICT (ambiguous). (transfer none) */

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Machine: what its agent says, and to which exec. */
+#include "daemon/error.h"
+#include "daemon/frame.h"
+#include "daemon/json.h"
+#include "daemon/machine-private.h"
+#include "daemon/text.h"
+
+static char *const *
+job_env(MfMachine *self)
+{
+  return self->job->spec ? self->job->spec->env : NULL;
+}
+
+static MfJson *
+on_welcome(gpointer data)
+{
+  MfMachine *self = data;
+  MfJson *execs = json_object_new_object();
+  for (guint i = 0; i < self->job->execs->len; i++) {
+    MfExec *exec = g_ptr_array_index(self->job->execs, i);
+    g_autofree char *key = g_strdup_printf("%u", exec->number);
+    if (exec->state != MF_EXEC_WAITING)
+      json_object_object_add(execs, key, mf_exec_welcome(exec));
+  }
+  return execs;
+}
+
+static gboolean
+has_running(MfMachine *self)
+{
+  for (guint i = 0; i < self->job->execs->len; i++)
+    if (((MfExec *)g_ptr_array_index(self->job->execs, i))->state == MF_EXEC_RUNNING)
+      return TRUE;
+  return FALSE;
+}
+
+void
+mf_machine_run(MfMachine *self, MfExec *exec)
+{
+  if (mf_machine_is_up(self) && self->greeted)
+    mf_exec_attach(exec, self->link, job_env(self));
+}
+
+static void
+on_hello(MfJson *hello, gpointer data)
+{
+  MfMachine *self = data;
+  g_autofree char *instance = NULL;
+  if (!mf_json_read_string(hello, "", "instance", &instance, NULL))
+    instance = NULL;
+  gboolean other = self->instance != NULL && g_strcmp0(instance, self->instance) != 0;
+  self->greeted = TRUE;
+  g_free(self->instance);
+  self->instance = g_steal_pointer(&instance);
+  if (other && has_running(self)) {
+    mf_machine_fail(self,
+                    "the agent in the machine was restarted and no longer knows the job's command");
+    return;
+  }
+  for (guint i = 0; self->up && i < self->job->execs->len; i++)
+    mf_exec_attach(g_ptr_array_index(self->job->execs, i), self->link, job_env(self));
+}
+
+gboolean
+mf_machine_is_ready(MfMachine *self)
+{
+  return self->greeted && self->level >= self->job->template->ready;
+}
+
+static void
+on_ready(const char *text, gpointer data)
+{
+  MfMachine *self = data;
+  MfReady level;
+  if (!mf_ready_from_string(text, &level) || level < self->level)
+    return;
+  self->level = level;
+  /* Only the step "booting" has the boot deadline as its timer while sockets are open. */
+  if (!self->up && self->in_step && self->timer != 0 && self->port != NULL &&
+      mf_machine_is_ready(self))
+    mf_machine_step_done(self, NULL);
+}
+
+static void
+on_output(guint number, guint stream, guint64 offset, const void *payload, gsize length,
+          gpointer data)
+{
+  MfMachine *self = data;
+  MfExec *exec = mf_job_get_exec(self->job, number);
+  if (exec == NULL)
+    return;
+  if (self->job->timings[MF_TIMING_FIRST_OUTPUT] < 0 && exec->started > 0)
+    mf_job_set_timing(self->job, MF_TIMING_FIRST_OUTPUT,
+                      (double)(g_get_real_time() - exec->started) / G_USEC_PER_SEC);
+  g_autoptr(GError) error = NULL;
+  if (!mf_exec_take_output(exec, stream, offset, payload, length, &error)) {
+    g_autofree char *reason =
+        g_strdup_printf("the job's output cannot be kept: %s", error->message);
+    mf_machine_fail(self, reason);
+  }
+}
+
+static void
+on_stdin_taken(guint number, guint64 offset, gpointer data)
+{
+  MfMachine *self = data;
+  MfExec *exec = mf_job_get_exec(self->job, number);
+  if (exec != NULL)
+    mf_exec_take_stdin_ack(exec, offset);
+}
+
+static void
+on_exited(guint number, MfJson *status, gpointer data)
+{
+  MfMachine *self = data;
+  MfExec *exec = mf_job_get_exec(self->job, number);
+  if (exec == NULL || exec->state == MF_EXEC_WAITING)
+    return;
+  guint64 code = 0, signum = 0;
+  gboolean good = mf_json_read_uint(status, "", "code", 0, 255, &code, NULL) &&
+                  mf_json_read_uint(status, "", "signal", 0, 127, &signum, NULL);
+  gboolean news = exec->state != MF_EXEC_FINISHED;
+  mf_exec_take_exit(exec, good ? (int)code : 255, good ? (int)signum : 0,
+                    good ? NULL : "the agent gave no exit status that makes sense");
+  if (news)
+    mf_job_save(self->job);
+  mf_agent_link_send(self->link, MF_FRAME_ACK, number, MF_STREAM_EXIT, 0, NULL, 0);
+  if (news)
+    g_signal_emit(self, mf_machine_signals[MF_MACHINE_EXEC_FINISHED], 0, exec);
+}
+
+static void
+on_failed(guint number, const char *message, gpointer data)
+{
+  MfMachine *self = data;
+  MfExec *exec = mf_job_get_exec(self->job, number);
+  if (exec == NULL || exec->error != NULL)
+    return;
+  g_autoptr(GString) safe = g_string_new(NULL);
+  MfTextVisible visible = {0};
+  mf_text_visible_feed(&visible, message, MIN(strlen(message), 500), safe);
+  mf_text_visible_end(&visible, safe);
+  exec->error = g_string_free(g_steal_pointer(&safe), FALSE);
+}
+
+static void
+on_lost(const char *reason, gpointer data)
+{
+  MfMachine *self = data;
+  g_autofree char *text = g_strdup_printf("the agent in the machine %s", reason);
+  mf_machine_fail(self, text);
+}
+
+gboolean
+mf_machine_link_open(MfMachine *self, GError **error)
+{
+  static const MfAgentHandler handler = {
+      .welcome = on_welcome,
+      .hello = on_hello,
+      .ready = on_ready,
+      .output = on_output,
+      .stdin_taken = on_stdin_taken,
+      .exited = on_exited,
+      .failed = on_failed,
+      .lost = on_lost,
+  };
+  g_autofree char *path = mf_machine_socket_path(self, "agent.sock");
+  self->link = mf_agent_link_open(path, self->host->config->agent_timeout, &handler, self, error);
+  return self->link != NULL;
+}
+
+void
+mf_machine_link_close(MfMachine *self)
+{
+  for (guint i = 0; self->job != NULL && i < self->job->execs->len; i++)
+    mf_exec_detach(g_ptr_array_index(self->job->execs, i));
+  g_clear_pointer(&self->link, mf_agent_link_close);
+}

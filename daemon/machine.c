@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Machine: a cold start, step by step. */
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "daemon/domain-xml.h"
+#include "daemon/error.h"
+#include "daemon/inject.h"
+#include "daemon/json.h"
+#include "daemon/machine-private.h"
+
+/* Ports are counted at admission; this covers their rest between two machines, and a filter being
+ * made anew. */
+#define PORT_WAIT 60
+
+G_DEFINE_FINAL_TYPE(MfMachine, mf_machine, G_TYPE_OBJECT)
+
+guint mf_machine_signals[MF_MACHINE_N_SIGNALS];
+
+static void step_prepare(MfMachine *self);
+static void step_clone(MfMachine *self);
+static void step_inject(MfMachine *self);
+static void step_port(MfMachine *self);
+static void step_start(MfMachine *self);
+static void step_boot(MfMachine *self);
+
+/* In this order, because each needs what the one before made; MF_TIMING_LAST_: not timed. */
+static const struct {
+  const char *phase;
+  MfTiming timing;
+  void (*run)(MfMachine *self);
+} steps[] = {
+    {"preparing the image", MF_TIMING_PREPARE, step_prepare},
+    {"cloning the disk", MF_TIMING_CLONE, step_clone},
+    {"injecting the job's config", MF_TIMING_INJECT, step_inject},
+    {"waiting for a network port", MF_TIMING_LAST_, step_port},
+    {"starting the domain", MF_TIMING_START, step_start},
+    {"booting", MF_TIMING_BOOT, step_boot},
+};
+
+static void
+leave_limiter(MfMachine *self)
+{
+  if (self->limiter == NULL)
+    return;
+  if (self->place_held)
+    mf_limiter_leave(self->limiter);
+  else
+    mf_limiter_withdraw(self->limiter, self->limiter_id);
+  self->limiter = NULL;
+  self->place_held = FALSE;
+}
+
+static void
+enter_limiter(MfMachine *self, MfLimiter *limiter, GSourceOnceFunc callback)
+{
+  self->limiter = limiter;
+  self->limiter_id = mf_limiter_enter(limiter, callback, self);
+}
+
+static void
+run_step(MfMachine *self)
+{
+  self->step_began = g_get_monotonic_time();
+  self->in_step = TRUE;
+  mf_job_set_phase(self->job, steps[self->step].phase);
+  steps[self->step].run(self);
+}
+
+void
+mf_machine_fail(MfMachine *self, const char *reason)
+{
+  if (self->down || self->stopping)
+    return;
+  self->down = TRUE;
+  g_signal_emit(self, mf_machine_signals[MF_MACHINE_DOWN], 0, reason);
+}
+
+void
+mf_machine_step_done(MfMachine *self, GError *error)
+{
+  g_autoptr(GError) failure = error;
+  g_autoptr(MfMachine) keep = g_object_ref(self);
+  self->in_step = FALSE;
+  /* The place for a start is held until the machine has booted: that is what costs. */
+  if (failure != NULL || self->stopping || steps[self->step].timing != MF_TIMING_START)
+    leave_limiter(self);
+  g_clear_handle_id(&self->timer, g_source_remove);
+  if (self->stopping) {
+    mf_machine_stop_continue(self);
+    return;
+  }
+  if (failure != NULL) {
+    g_autofree char *reason = g_strdup_printf("%s: %s", steps[self->step].phase, failure->message);
+    mf_machine_fail(self, reason);
+    return;
+  }
+  double seconds = (double)(g_get_monotonic_time() - self->step_began) / G_USEC_PER_SEC;
+  if (steps[self->step].timing != MF_TIMING_LAST_)
+    mf_job_set_timing(self->job, steps[self->step].timing, seconds);
+  if (++self->step < G_N_ELEMENTS(steps)) {
+    run_step(self);
+    return;
+  }
+  self->up = TRUE;
+  g_signal_emit(self, mf_machine_signals[MF_MACHINE_UP], 0);
+}
+
+static MfInjectOptions
+inject_options(MfMachine *self)
+{
+  return (MfInjectOptions){
+      .program = self->host->inject,
+      .accel = self->host->accel->kvm ? "kvm" : "tcg",
+      .timeout = self->host->config->inject_timeout,
+  };
+}
+
+static void
+on_prepared(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  g_autoptr(GError) error = NULL;
+  self->prepared = mf_image_prepare_finish(result, &error);
+  mf_machine_step_done(self, g_steal_pointer(&error));
+}
+
+static void
+step_prepare(MfMachine *self)
+{
+  MfInjectOptions options = inject_options(self);
+  mf_image_prepare_async(self->job->image, self->host->agent, &options, self->cancellable,
+                         on_prepared, g_object_ref(self));
+}
+
+static void
+on_cloned(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  g_autoptr(GError) error = NULL;
+  self->overlay = mf_hypervisor_create_overlay_finish(MF_HYPERVISOR(source), result, &error);
+  mf_machine_step_done(self, g_steal_pointer(&error));
+}
+
+static void
+step_clone(MfMachine *self)
+{
+  mf_hypervisor_create_overlay_async(self->host->hypervisor, self->job->id, self->prepared,
+                                     self->job->grant.disk, self->cancellable, on_cloned,
+                                     g_object_ref(self));
+}
+
+static void
+plan_text(MfInjectPlan *plan, const char *path, guint mode, const char *text)
+{
+  mf_inject_plan_file(plan, path, mode, 0, 0, text, strlen(text));
+}
+
+/* What the guest is told about its job: /etc/mayfly/job.json, readable by its root only. */
+static void
+plan_config(MfMachine *self, MfInjectPlan *plan)
+{
+  const MfJob *job = self->job;
+  g_autofree char *hostname = g_strdup_printf("mayfly-%s", job->id);
+  g_autofree char *hostname_line = g_strdup_printf("%s\n", hostname);
+  g_autofree char *hosts = g_strdup_printf("127.0.0.1 localhost\n127.0.1.1 %s\n", hostname);
+  g_autoptr(MfJson) json = json_object_new_object();
+  mf_json_add_string(json, "id", job->id);
+  mf_json_add_string(json, "name", job->name);
+  mf_json_add_string(json, "template", job->template_name);
+  mf_json_add_string(json, "image", job->image_ref);
+  mf_json_add_string(json, "hostname", hostname);
+  mf_json_add_uint(json, "cpus", job->grant.cpus);
+  mf_json_add_uint(json, "memory", job->grant.memory);
+  mf_json_add_uint(json, "timeout", job->grant.timeout);
+  MfJson *env = json_object_new_object();
+  for (char **pair = job->spec->env; pair != NULL && *pair != NULL; pair++) {
+    const char *equals = strchr(*pair, '=');
+    g_autofree char *name = g_strndup(*pair, (gsize)(equals - *pair));
+    json_object_object_add(env, name, json_object_new_string(equals + 1));
+  }
+  mf_json_add(json, "env", env);
+  plan_text(plan, "/etc/mayfly/job.json", 0600,
+            json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN));
+  plan_text(plan, "/etc/hostname", 0644, hostname_line);
+  plan_text(plan, "/etc/hosts", 0644, hosts);
+  for (guint i = 0; job->spec->files != NULL && i < job->spec->files->len; i++) {
+    const MfFile *file = g_ptr_array_index(job->spec->files, i);
+    gsize length;
+    const void *data = g_bytes_get_data(file->content, &length);
+    mf_inject_plan_file(plan, file->path, file->mode, 0, 0, data, length);
+  }
+}
+
+static void
+on_injected(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  GError *error = NULL;
+  if (mf_inject_run_finish(result, &error))
+    g_clear_error(&error);
+  mf_machine_step_done(self, error);
+}
+
+static void
+inject_now(gpointer data)
+{
+  MfMachine *self = data;
+  self->place_held = TRUE;
+  g_autoptr(MfInjectPlan) plan = mf_inject_plan_new(self->overlay, self->job->image);
+  plan_config(self, plan);
+  MfInjectOptions options = inject_options(self);
+  mf_inject_run_async(plan, &options, self->cancellable, on_injected, g_object_ref(self));
+}
+
+static void
+step_inject(MfMachine *self)
+{
+  enter_limiter(self, self->host->injects, inject_now);
+}
+
+static void
+stop_waiting_for_port(MfMachine *self)
+{
+  g_clear_signal_handler(&self->available, self->host->network);
+  g_clear_handle_id(&self->timer, g_source_remove);
+}
+
+static gboolean
+try_port(MfMachine *self)
+{
+  self->port = mf_network_take(self->host->network, self->job->id);
+  if (self->port == NULL)
+    return FALSE;
+  stop_waiting_for_port(self);
+  self->job->port = g_strdup(self->port->tap);
+  self->job->ip = g_strdup(self->port->ip);
+  /* The record comes before the machine that it names a port for. */
+  mf_job_save(self->job);
+  mf_machine_step_done(self, NULL);
+  return TRUE;
+}
+
+static void
+on_port_available(MfNetwork *network, gpointer data)
+{
+  try_port(data);
+}
+
+static gboolean
+on_port_tick(gpointer data)
+{
+  MfMachine *self = data;
+  if (try_port(self))
+    return G_SOURCE_REMOVE;
+  if (g_get_monotonic_time() - self->step_began < PORT_WAIT * G_USEC_PER_SEC)
+    return G_SOURCE_CONTINUE;
+  const char *problem = mf_network_problem(self->host->network);
+  self->timer = 0;
+  stop_waiting_for_port(self);
+  mf_machine_step_done(
+      self,
+      g_error_new(MF_ERROR, MF_ERROR_UNAVAILABLE, "no port came free within %d seconds: %s",
+                  PORT_WAIT, problem ? problem : "'mayfly doctor' shows what each is used for"));
+  return G_SOURCE_REMOVE;
+}
+
+static void
+step_port(MfMachine *self)
+{
+  if (try_port(self))
+    return;
+  self->available =
+      g_signal_connect(self->host->network, "available", G_CALLBACK(on_port_available), self);
+  self->timer = g_timeout_add(200, on_port_tick, self);
+}
+
+char *
+mf_machine_socket_path(MfMachine *self, const char *name)
+{
+  return g_build_filename(self->sockets, name, NULL);
+}
+
+static char *
+domain_xml(MfMachine *self, GError **error)
+{
+  MfJob *job = self->job;
+  g_autofree char *text = NULL;
+  if (!g_file_get_contents(job->template->domain, &text, NULL, error))
+    return NULL;
+  g_autofree char *agent = mf_machine_socket_path(self, "agent.sock");
+  g_autofree char *console = mf_machine_socket_path(self, "console.sock");
+  guint64 start = job->template->start_timeout > 0 ? job->template->start_timeout
+                                                   : self->host->config->start_timeout;
+  MfDomainSpec spec = {
+      .id = job->id,
+      .uuid = job->uuid,
+      .kvm = self->host->accel->kvm,
+      .emulator = self->host->config->emulator,
+      .cpus = job->grant.cpus,
+      .memory = job->grant.memory,
+      .memory_floor = MIN(job->template->memory_floor, job->grant.memory),
+      .overlay = self->overlay,
+      .prepared = self->prepared,
+      .image = job->image,
+      .port = self->port,
+      .agent_socket = agent,
+      .console_socket = console,
+      .deadline = g_get_real_time() / G_USEC_PER_SEC + (gint64)(start + job->grant.timeout),
+      .template = job->template,
+  };
+  return mf_domain_xml(text, &spec, error);
+}
+
+static void
+on_resumed(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  GError *error = NULL;
+  if (mf_hypervisor_resume_finish(MF_HYPERVISOR(source), result, &error))
+    g_clear_error(&error);
+  mf_machine_step_done(self, error);
+}
+
+static gboolean
+connect_sockets(MfMachine *self, GError **error)
+{
+  g_autofree char *log = g_build_filename(self->job->folder, "console.log", NULL);
+  g_autofree char *console = mf_machine_socket_path(self, "console.sock");
+  if (self->job->console == NULL)
+    self->job->console = mf_output_log_open(log, self->host->config->console_limit, error);
+  if (self->job->console == NULL)
+    return FALSE;
+  self->console = mf_console_open(console, self->job->console, error);
+  return self->console != NULL && mf_machine_link_open(self, error);
+}
+
+static void
+on_started(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  g_autoptr(GError) error = NULL;
+  /* Connected while it is paused: no byte of console or agent is missed. */
+  if (!mf_hypervisor_start_finish(MF_HYPERVISOR(source), result, &error) || self->stopping ||
+      !connect_sockets(self, &error)) {
+    mf_machine_step_done(self, g_steal_pointer(&error));
+    return;
+  }
+  mf_hypervisor_resume_async(self->host->hypervisor, self->job->id, self->cancellable, on_resumed,
+                             g_object_ref(self));
+}
+
+static void
+start_now(gpointer data)
+{
+  MfMachine *self = data;
+  GError *error = NULL;
+  self->place_held = TRUE;
+  g_autofree char *xml = NULL;
+  /* 0711: QEMU's user reaches the sockets by name, and lists nothing. */
+  if (g_mkdir_with_parents(self->sockets, 0711) != 0)
+    error = g_error_new(MF_ERROR, MF_ERROR_FAILED, "cannot make %s: %s", self->sockets,
+                        g_strerror(errno));
+  else
+    xml = domain_xml(self, &error);
+  if (error != NULL) {
+    mf_machine_step_done(self, error);
+    return;
+  }
+  self->domain = TRUE;
+  mf_hypervisor_start_async(self->host->hypervisor, xml, self->cancellable, on_started,
+                            g_object_ref(self));
+}
+
+static void
+step_start(MfMachine *self)
+{
+  enter_limiter(self, self->host->starts, start_now);
+}
+
+static gboolean
+on_boot_deadline(gpointer data)
+{
+  MfMachine *self = data;
+  self->timer = 0;
+  const char *got =
+      self->greeted ? "its agent spoke, but it did not get further" : "its agent never spoke";
+  mf_machine_step_done(self,
+                       g_error_new(MF_ERROR, MF_ERROR_TIMEOUT,
+                                   "the machine was not ready ('%s') in time (start-timeout): %s",
+                                   mf_ready_to_string(self->job->template->ready), got));
+  return G_SOURCE_REMOVE;
+}
+
+static void
+step_boot(MfMachine *self)
+{
+  if (mf_machine_is_ready(self)) {
+    mf_machine_step_done(self, NULL);
+    return;
+  }
+  guint64 seconds = self->job->template->start_timeout > 0 ? self->job->template->start_timeout
+                                                           : self->host->config->start_timeout;
+  self->timer = g_timeout_add_seconds((guint)seconds, on_boot_deadline, self);
+}
+
+MfMachine *
+mf_machine_new(const MfHost *host, MfJob *job)
+{
+  MfMachine *self = g_object_new(mf_machine_get_type(), NULL);
+  self->host = host;
+  self->job = g_object_ref(job);
+  self->sockets = g_build_filename(host->config->runtime_directory, "machines", job->id, NULL);
+  return self;
+}
+
+void
+mf_machine_start(MfMachine *self)
+{
+  self->job->accel = self->host->accel->kvm ? "kvm" : "tcg";
+  run_step(self);
+}
+
+void
+mf_machine_adopt(MfMachine *self)
+{
+  g_autoptr(GError) error = NULL;
+  self->domain = TRUE;
+  self->step = G_N_ELEMENTS(steps);
+  if (self->job->port != NULL)
+    self->port = mf_network_claim(self->host->network, self->job->port, self->job->id);
+  if (self->port == NULL) {
+    mf_machine_fail(self,
+                    "mayflyd was restarted and the machine's network port is no longer there");
+    return;
+  }
+  if (!connect_sockets(self, &error)) {
+    g_autofree char *reason = g_strdup_printf("mayflyd was restarted and %s", error->message);
+    mf_machine_fail(self, reason);
+    return;
+  }
+  self->up = TRUE;
+}
+
+void
+mf_machine_discard(MfMachine *self)
+{
+  self->domain = TRUE;
+  if (self->job->port != NULL)
+    self->port = mf_network_claim(self->host->network, self->job->port, self->job->id);
+  mf_machine_stop(self, FALSE);
+}
+
+gboolean
+mf_machine_is_up(MfMachine *self)
+{
+  return self->up && !self->stopping && !self->down;
+}
+
+void
+mf_machine_domain_event(MfMachine *self, MfDomainEvent event, const char *detail)
+{
+  switch (event) {
+  case MF_DOMAIN_EVENT_STARTED:
+    return;
+  case MF_DOMAIN_EVENT_SHUTDOWN:
+    if (self->stopping)
+      mf_machine_stop(self, FALSE);
+    else
+      mf_machine_fail(self, "the machine powered itself off before the job was done");
+    return;
+  case MF_DOMAIN_EVENT_DESTROYED:
+    mf_machine_fail(self, "the machine was destroyed by somebody else, not by mayfly");
+    return;
+  case MF_DOMAIN_EVENT_PANICKED:
+    mf_machine_fail(self, "the kernel in the machine panicked");
+    return;
+  case MF_DOMAIN_EVENT_CRASHED: {
+    g_autofree char *reason = g_strdup_printf("QEMU ended unexpectedly (%s)",
+                                              detail && *detail ? detail : "no reason given");
+    mf_machine_fail(self, reason);
+    return;
+  }
+  case MF_DOMAIN_EVENT_IO_ERROR: {
+    g_autofree char *reason =
+        g_strcmp0(detail, "enospc") == 0
+            ? g_strdup_printf("the host's disk is full: free some space under %s",
+                              self->host->config->state_directory)
+            : g_strdup_printf("the machine's disk failed on the host (%s)",
+                              detail && *detail ? detail : "no reason given");
+    mf_machine_fail(self, reason);
+    return;
+  }
+  default:
+    return;
+  }
+}
+
+static void
+mf_machine_finalize(GObject *object)
+{
+  MfMachine *self = MF_MACHINE(object);
+  leave_limiter(self);
+  g_clear_signal_handler(&self->available, self->host->network);
+  g_clear_handle_id(&self->timer, g_source_remove);
+  g_clear_handle_id(&self->stop_timer, g_source_remove);
+  mf_machine_link_close(self);
+  g_clear_pointer(&self->console, mf_console_close);
+  g_clear_object(&self->cancellable);
+  g_clear_object(&self->job);
+  g_free(self->instance);
+  g_free(self->overlay);
+  g_free(self->prepared);
+  g_free(self->sockets);
+  G_OBJECT_CLASS(mf_machine_parent_class)->finalize(object);
+}
+
+static void
+mf_machine_class_init(MfMachineClass *class)
+{
+  G_OBJECT_CLASS(class)->finalize = mf_machine_finalize;
+  GType type = G_TYPE_FROM_CLASS(class);
+  mf_machine_signals[MF_MACHINE_UP] =
+      g_signal_new("up", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+  mf_machine_signals[MF_MACHINE_DOWN] = g_signal_new("down", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                                                     NULL, G_TYPE_NONE, 1, G_TYPE_STRING);
+  mf_machine_signals[MF_MACHINE_EXEC_FINISHED] =
+      g_signal_new("exec-finished", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1,
+                   mf_exec_get_type());
+  mf_machine_signals[MF_MACHINE_GONE] =
+      g_signal_new("gone", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+}
+
+static void
+mf_machine_init(MfMachine *self)
+{
+  self->cancellable = g_cancellable_new();
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A machine: one throw-away domain for one job, from its overlay to the last trace of it. It drives
+ * hypervisor, injection, network and agent link; what its ends mean for the job is the scheduler's
+ * business. Main context only.
+ */
+
+#include "daemon/accel.h"
+#include "daemon/job-private.h"
+#include "daemon/limiter.h"
+#include "daemon/network.h"
+
+/* What all machines of a host share. Outlives them. */
+typedef struct {
+  const MfConfig *config;
+  MfHypervisor *hypervisor;
+  MfNetwork *network;
+  MfAccel *accel; /* NULL until the probe has answered */
+  char *agent;    /* path of the static mayfly-agent */
+  char *inject;   /* path of mayfly-inject */
+  MfLimiter *injects, *starts;
+} MfHost;
+
+G_DECLARE_FINAL_TYPE(MfMachine, mf_machine, MF, MACHINE, GObject)
+
+/*
+ * Signals:
+ *  "up"            it is ready for execs; once
+ *  "down"          (const char *reason): it is of no use any more, mf_machine_stop() is due; at
+ * most once "exec-finished" (MfExec *exec) "gone"          nothing of it is left on the host; once,
+ * after mf_machine_stop()
+ */
+MfMachine *mf_machine_new(const MfHost *host, MfJob *job);
+/* Begins a cold start. */
+void mf_machine_start(MfMachine *self);
+/* Takes on the running domain of a job that was ready or running when the daemon ended. "down" if
+ * that cannot be. */
+void mf_machine_adopt(MfMachine *self);
+/* Tears down whatever the daemon left of a job's machine when it ended. "gone" follows. */
+void mf_machine_discard(MfMachine *self);
+/* A new exec of the job: starts it if the machine is up. */
+void mf_machine_run(MfMachine *self, MfExec *exec);
+void mf_machine_domain_event(MfMachine *self, MfDomainEvent event, const char *detail);
+/* @reason: as "down". For what others find out about it. */
+void mf_machine_fail(MfMachine *self, const char *reason);
+/*
+ * mf_machine_stop() - the one teardown, from any state, any number of times. @graceful: let the
+ * guest shut down first, for the template's grace period; a second call without it cuts that short.
+ */
+void mf_machine_stop(MfMachine *self, gboolean graceful);
+/* It was brought up, so that statistics can be asked for without waiting for libvirt's lock. */
+gboolean mf_machine_is_up(MfMachine *self);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The scheduler's inside: scheduler.c (queue and admission), scheduler-run.c (from machine to
+ * result), scheduler-recover.c (after a restart, and the reaper), scheduler-info.c (what people
+ * see). */
+
+#include "daemon/machine.h"
+#include "daemon/queue.h"
+#include "daemon/scheduler.h"
+
+/* One job as the scheduler has it. */
+typedef struct {
+  MfScheduler *scheduler;
+  MfJob *job;
+  MfMachine *machine; /* NULL: queued or finished */
+  gboolean counted;   /* its grant is in used */
+  guint watchers;
+  guint lease_timer, deadline_timer, keep_timer;
+} MfEntry;
+
+struct _MfScheduler {
+  GObject parent;
+  const MfConfig *config;
+  MfHypervisor *hypervisor;
+  MfNetwork *network;
+  MfHost host;
+  char *accel_problem;
+  MfUsage host_size, capacity, used;
+  MfQueue *queue;     /* of MfEntry */
+  GPtrArray *entries; /* MfEntry, oldest first */
+  GHashTable *by_id;  /* id → MfEntry */
+  gboolean draining;
+  gboolean prepared; /* libvirt has our pool and filters */
+  gboolean recovered;
+  gboolean reaping;
+  guint pump_idle, reap_timer;
+  char *jobs_folder;
+  GCancellable *cancellable;
+};
+
+/* scheduler.c */
+MfEntry *mf_scheduler_add(MfScheduler *self, MfJob *job);
+void mf_scheduler_remove(MfScheduler *self, MfEntry *entry);
+void mf_scheduler_pump(MfScheduler *self);
+void mf_scheduler_count(MfEntry *entry, gboolean counted);
+guint64 mf_scheduler_disk_free(MfScheduler *self);
+/* Why nothing can start now, whatever the job, or NULL. */
+const char *mf_scheduler_problem(MfScheduler *self);
+/* scheduler-run.c */
+void mf_entry_start(MfEntry *entry);
+void mf_entry_adopt(MfEntry *entry);
+void mf_entry_discard(MfEntry *entry);
+/* The job's result is decided; its teardown begins. Only the first has an effect. */
+void mf_entry_end(MfEntry *entry, MfResult result, int exit_code, const char *reason);
+void mf_entry_run_execs(MfEntry *entry);
+void mf_entry_check_lease(MfEntry *entry);
+void mf_entry_stop_timers(MfEntry *entry);
+/* One line in the journal, with JOB_ID=. */
+void mf_entry_log(MfEntry *entry, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/* scheduler-recover.c */
+void mf_scheduler_load(MfScheduler *self);
+void mf_scheduler_recover(MfScheduler *self);
+void mf_scheduler_reap(MfScheduler *self);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Scheduler: what a restarted daemon finds, and the reaper of what nobody owns. */
+#include <glib/gstdio.h>
+
+#include "daemon/error.h"
+#include "daemon/record.h"
+#include "daemon/scheduler-private.h"
+
+/* Reading the records */
+
+static gint
+by_creation(gconstpointer a, gconstpointer b)
+{
+  const MfEntry *first = *(MfEntry *const *)a, *second = *(MfEntry *const *)b;
+  return first->job->created < second->job->created ? -1
+                                                    : first->job->created > second->job->created;
+}
+
+static void
+load_one(MfScheduler *self, const char *name)
+{
+  g_autofree char *folder = g_build_filename(self->jobs_folder, name, NULL);
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJob) job = mf_job_load(folder, &error);
+  if (job == NULL) {
+    g_warning("%s, ignoring", error->message);
+    return;
+  }
+  if (job->state != MF_JOB_FINISHED) {
+    g_autofree char *images = g_build_filename(self->config->state_directory, "images", NULL);
+    job->template = mf_template_find(self->config->template_directory, job->template_name, NULL);
+    job->image = mf_image_find(images, job->image_ref, NULL);
+  }
+  mf_scheduler_add(self, job);
+}
+
+void
+mf_scheduler_load(MfScheduler *self)
+{
+  g_autoptr(GDir) dir = g_dir_open(self->jobs_folder, 0, NULL);
+  const char *name;
+  while (dir != NULL && (name = g_dir_read_name(dir)) != NULL)
+    load_one(self, name);
+  g_ptr_array_sort(self->entries, by_creation);
+}
+
+/* Going on with them, once libvirt and the acceleration are known */
+
+static void
+requeue(MfScheduler *self, MfEntry *entry)
+{
+  MfJob *job = entry->job;
+  if (job->spec == NULL || job->template == NULL || job->image == NULL) {
+    mf_entry_end(entry, MF_RESULT_SYSTEM_FAILURE, -1,
+                 "mayflyd was restarted, and the job's template or image is no longer there");
+    return;
+  }
+  mf_queue_push(self->queue, entry, job->owner);
+  mf_entry_check_lease(entry);
+}
+
+static void
+go_on(MfScheduler *self, MfEntry *entry, const char *const *domains)
+{
+  MfJob *job = entry->job;
+  gboolean alive = g_strv_contains(domains, job->id);
+  switch (job->state) {
+  case MF_JOB_QUEUED:
+    requeue(self, entry);
+    break;
+  case MF_JOB_STARTING:
+    mf_job_set_result(job, MF_RESULT_SYSTEM_FAILURE, -1,
+                      "mayflyd was restarted while the machine was starting");
+    mf_entry_discard(entry);
+    break;
+  case MF_JOB_READY:
+  case MF_JOB_RUNNING:
+    if (alive && job->template != NULL) {
+      mf_entry_adopt(entry);
+      break;
+    }
+    mf_job_set_result(job, MF_RESULT_SYSTEM_FAILURE, -1,
+                      alive ? "mayflyd was restarted, and the job's template is no longer there"
+                            : "mayflyd was restarted, and the machine had ended meanwhile");
+    mf_entry_discard(entry);
+    break;
+  case MF_JOB_STOPPING:
+    mf_entry_discard(entry);
+    break;
+  case MF_JOB_FINISHED:
+  case MF_JOB_STATE_LAST_:
+  default:
+    break;
+  }
+}
+
+static void
+on_domains(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfScheduler) self = data;
+  g_autoptr(GError) error = NULL;
+  g_auto(GStrv) domains = mf_hypervisor_list_domains_finish(MF_HYPERVISOR(source), result, &error);
+  if (domains == NULL || self->recovered) {
+    if (domains == NULL)
+      g_message("machines of before the restart are not known yet: %s", error->message);
+    return;
+  }
+  self->recovered = TRUE;
+  g_autoptr(GPtrArray) entries = g_ptr_array_copy(self->entries, NULL, NULL);
+  for (guint i = 0; i < entries->len; i++)
+    go_on(self, g_ptr_array_index(entries, i), (const char *const *)domains);
+  mf_scheduler_reap(self);
+  mf_scheduler_pump(self);
+}
+
+void
+mf_scheduler_recover(MfScheduler *self)
+{
+  /* After a reconnect to libvirtd, too: events of the time between were lost. */
+  if (self->recovered)
+    mf_scheduler_reap(self);
+  else if (self->prepared && (self->host.accel != NULL || self->accel_problem != NULL))
+    mf_hypervisor_list_domains_async(self->hypervisor, self->cancellable, on_domains,
+                                     g_object_ref(self));
+}
+
+/* The reaper */
+
+static gboolean
+is_owned(MfScheduler *self, const char *id)
+{
+  const MfEntry *entry = g_hash_table_lookup(self->by_id, id);
+  return entry != NULL && entry->job->state != MF_JOB_FINISHED;
+}
+
+static void
+on_reaped_domain(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(GError) error = NULL;
+  if (!mf_hypervisor_destroy_finish(MF_HYPERVISOR(source), result, &error))
+    g_info("a left-over domain stays for now: %s", error->message);
+}
+
+static void
+on_reaped_overlay(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(GError) error = NULL;
+  if (!mf_hypervisor_delete_overlay_finish(MF_HYPERVISOR(source), result, &error))
+    g_info("a left-over overlay stays for now: %s", error->message);
+}
+
+/* A machine that libvirt no longer has, whose end we were not told of. */
+static void
+find_lost(MfScheduler *self, const char *const *domains)
+{
+  g_autoptr(GPtrArray) entries = g_ptr_array_copy(self->entries, NULL, NULL);
+  for (guint i = 0; i < entries->len; i++) {
+    MfEntry *entry = g_ptr_array_index(entries, i);
+    if (entry->machine != NULL && mf_machine_is_up(entry->machine) &&
+        !g_strv_contains(domains, entry->job->id))
+      mf_machine_fail(entry->machine, "the machine is gone from libvirt, and nobody said why");
+  }
+}
+
+static void
+on_reap_domains(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfScheduler) self = data;
+  g_auto(GStrv) domains = mf_hypervisor_list_domains_finish(MF_HYPERVISOR(source), result, NULL);
+  self->reaping = FALSE;
+  if (domains == NULL)
+    return;
+  for (char **id = domains; *id != NULL; id++)
+    if (!is_owned(self, *id)) {
+      g_message("domain %s%s belongs to no job: destroying it", MF_DOMAIN_PREFIX, *id);
+      mf_hypervisor_destroy_async(self->hypervisor, *id, NULL, on_reaped_domain, NULL);
+    }
+  find_lost(self, (const char *const *)domains);
+}
+
+static void
+on_reap_overlays(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfScheduler) self = data;
+  g_auto(GStrv) overlays = mf_hypervisor_list_overlays_finish(MF_HYPERVISOR(source), result, NULL);
+  for (char **id = overlays; id != NULL && *id != NULL; id++)
+    if (!is_owned(self, *id)) {
+      g_message("overlay of job %s belongs to no job: removing it", *id);
+      mf_hypervisor_delete_overlay_async(self->hypervisor, *id, NULL, on_reaped_overlay, NULL);
+    }
+}
+
+static void
+reap_sockets(MfScheduler *self)
+{
+  g_autofree char *machines = g_build_filename(self->config->runtime_directory, "machines", NULL);
+  g_autoptr(GDir) dir = g_dir_open(machines, 0, NULL);
+  const char *name;
+  while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
+    if (is_owned(self, name))
+      continue;
+    g_autofree char *folder = g_build_filename(machines, name, NULL);
+    g_autofree char *agent = g_build_filename(folder, "agent.sock", NULL);
+    g_autofree char *console = g_build_filename(folder, "console.sock", NULL);
+    g_unlink(agent);
+    g_unlink(console);
+    g_rmdir(folder);
+  }
+}
+
+static void
+drop_old_records(MfScheduler *self)
+{
+  gint64 oldest = g_get_real_time() - (gint64)self->config->keep_records * G_USEC_PER_SEC;
+  g_autoptr(GPtrArray) entries = g_ptr_array_copy(self->entries, NULL, NULL);
+  for (guint i = 0; i < entries->len; i++) {
+    MfEntry *entry = g_ptr_array_index(entries, i);
+    g_autoptr(GError) error = NULL;
+    if (entry->job->state != MF_JOB_FINISHED || entry->job->finished > oldest ||
+        entry->watchers > 0)
+      continue;
+    if (mf_record_remove(entry->job->folder, &error))
+      mf_scheduler_remove(self, entry);
+    else
+      g_warning("%s, ignoring", error->message);
+  }
+}
+
+void
+mf_scheduler_reap(MfScheduler *self)
+{
+  if (!self->recovered)
+    return;
+  drop_old_records(self);
+  reap_sockets(self);
+  if (!self->prepared || self->reaping)
+    return;
+  self->reaping = TRUE;
+  mf_hypervisor_list_domains_async(self->hypervisor, self->cancellable, on_reap_domains,
+                                   g_object_ref(self));
+  mf_hypervisor_list_overlays_async(self->hypervisor, self->cancellable, on_reap_overlays,
+                                    g_object_ref(self));
+}
