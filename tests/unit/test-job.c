@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "daemon/error.h"
+#include "daemon/frame.h"
+#include "daemon/job-private.h"
+#include "daemon/json.h"
+#include "daemon/record.h"
+
+static char *directory;
+
+static MfJobSpec *
+spec_of(const char *text)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJson) json = mf_json_parse(text, strlen(text), "test", &error);
+  g_assert_no_error(error);
+  MfJobSpec *spec = mf_job_spec_from_json(json, &error);
+  g_assert_no_error(error);
+  return spec;
+}
+
+static MfTemplate *
+new_template(void)
+{
+  MfTemplate *template = g_new0(MfTemplate, 1);
+  g_atomic_ref_count_init(&template->refs);
+  template->name = g_strdup("tiny");
+  return template;
+}
+
+static MfImage *
+new_image(void)
+{
+  MfImage *image = g_new0(MfImage, 1);
+  g_atomic_ref_count_init(&image->refs);
+  image->name = g_strdup("tiny");
+  image->digest = g_strnfill(64, 'a');
+  return image;
+}
+
+static MfJob *
+new_job(const char *id, const char *text)
+{
+  g_autoptr(MfJobSpec) spec = spec_of(text);
+  g_autoptr(MfTemplate) template = new_template();
+  g_autoptr(MfImage) image = new_image();
+  MfGrant grant = {.cpus = 1, .memory = 128 << 20, .disk = 1 << 30, .timeout = 60};
+  MfJob *job = mf_job_new(id, 1000, directory, spec, template, image, &grant);
+  g_autoptr(GError) error = NULL;
+  g_assert_true(mf_job_create_record(job, &error));
+  g_assert_no_error(error);
+  if (job->spec->exec != NULL) {
+    g_autoptr(MfExec) exec = mf_exec_new(job, 1, job->spec->exec, 1 << 20, &error);
+    g_assert_no_error(error);
+    mf_job_add_exec(job, exec);
+  }
+  return job;
+}
+
+static gboolean
+folder_has(MfJob *job, const char *needle)
+{
+  g_autoptr(GDir) dir = g_dir_open(job->folder, 0, NULL);
+  gboolean found = FALSE;
+  for (const char *name; (name = g_dir_read_name(dir)) != NULL;) {
+    g_autofree char *path = g_build_filename(job->folder, name, NULL);
+    g_autofree char *text = NULL;
+    gsize length;
+    g_assert_true(g_file_get_contents(path, &text, &length, NULL));
+    found = found || memmem(text, length, needle, strlen(needle)) != NULL;
+  }
+  return found;
+}
+
+#define SECRET_JOB                                                                                 \
+  "{\"env\":{\"TOKEN\":\"s3cr3t\"},\"files\":[{\"path\":\"/k\",\"mode\":\"0600\",\"content\":"     \
+  "\"x\"}],\"exec\":{\"argv\":[\"true\"],\"env\":{\"A\":\"b\"}}}"
+
+static void
+test_record_and_wipe(void)
+{
+  g_autoptr(MfJob) job = new_job("jobaaaaaaa", SECRET_JOB);
+  struct stat st;
+  g_assert_cmpint(stat(job->folder, &st), ==, 0);
+  g_assert_cmpint(st.st_mode & 0777, ==, 0700);
+  g_assert_true(folder_has(job, "s3cr3t"));
+  g_autofree char *record = g_build_filename(job->folder, "record.json", NULL);
+  g_autofree char *text = NULL;
+  g_assert_true(g_file_get_contents(record, &text, NULL, NULL));
+  g_assert_null(strstr(text, "s3cr3t"));
+  mf_job_set_state(job, MF_JOB_STOPPING);
+  mf_job_wipe(job);
+  mf_job_set_state(job, MF_JOB_FINISHED);
+  g_assert_false(folder_has(job, "s3cr3t"));
+  g_assert_null(job->spec);
+}
+
+static void
+test_load_running(void)
+{
+  g_autoptr(MfJob) job = new_job("jobbbbbbbb", SECRET_JOB);
+  mf_job_set_state(job, MF_JOB_STARTING);
+  mf_job_set_timing(job, MF_TIMING_CLONE, 0.25);
+  job->port = g_strdup("mf3");
+  mf_job_set_state(job, MF_JOB_READY);
+  job->deadline = job->created + 5000000;
+  mf_job_set_state(job, MF_JOB_RUNNING);
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJob) again = mf_job_load(job->folder, &error);
+  g_assert_no_error(error);
+  g_assert_cmpstr(again->id, ==, job->id);
+  g_assert_cmpuint(again->owner, ==, 1000);
+  g_assert_cmpint(again->state, ==, MF_JOB_RUNNING);
+  g_assert_cmpstr(again->port, ==, "mf3");
+  g_assert_cmpstr(again->uuid, ==, job->uuid);
+  g_assert_cmpuint(again->grant.memory, ==, 128 << 20);
+  g_assert_cmpint(ABS(again->deadline - job->deadline), <, 1000);
+  g_assert_cmpfloat(again->timings[MF_TIMING_CLONE], ==, 0.25);
+  g_assert_cmpstr(again->spec->env[0], ==, "TOKEN=s3cr3t");
+  g_assert_cmpuint(again->execs->len, ==, 1);
+  g_assert_nonnull(mf_job_get_exec(again, 1));
+  g_assert_null(mf_job_get_exec(again, 2));
+}
+
+static void
+test_load_finished(void)
+{
+  g_autoptr(MfJob) job = new_job("jobcccccccc", "{\"exec\":{\"argv\":[\"true\"]}}");
+  MfExec *exec = mf_job_get_exec(job, 1);
+  g_autoptr(GError) error = NULL;
+  exec->state = MF_EXEC_RUNNING;
+  g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, 0, "hello", 5, &error));
+  mf_exec_take_exit(exec, 3, 0, NULL);
+  mf_job_set_result(job, MF_RESULT_FAILED, 3, NULL);
+  mf_job_set_result(job, MF_RESULT_CANCELLED, -1, "too late");
+  mf_job_set_state(job, MF_JOB_STOPPING);
+  mf_job_wipe(job);
+  mf_job_set_state(job, MF_JOB_FINISHED);
+  g_autoptr(MfJob) again = mf_job_load(job->folder, &error);
+  g_assert_no_error(error);
+  g_assert_cmpint(again->result, ==, MF_RESULT_FAILED);
+  g_assert_cmpint(again->exit_code, ==, 3);
+  g_autoptr(MfJson) before = mf_job_to_json(job);
+  g_autoptr(MfJson) after = mf_job_to_json(again);
+  g_assert_true(json_object_equal(before, after));
+  char buffer[16];
+  g_autoptr(MfOutputReader) reader =
+      mf_output_reader_new(mf_exec_get_output(mf_job_get_exec(again, 1)), MF_OUTPUT_STDOUT, 0);
+  g_assert_cmpint(mf_output_reader_read(reader, buffer, sizeof buffer, NULL), ==, 5);
+}
+
+static void
+test_damaged_records(void)
+{
+  static const char *const bad[] = {
+      "",
+      "{",
+      "[]",
+      "{}",
+      "{\"job\":{\"id\":\"other\",\"state\":\"ready\",\"owner\":1}}",
+      "{\"job\":{\"id\":\"jobdamaged\",\"state\":\"dancing\",\"owner\":1}}"};
+  g_autofree char *folder = g_build_filename(directory, "jobdamaged", NULL);
+  g_autofree char *path = g_build_filename(folder, "record.json", NULL);
+  g_assert_cmpint(g_mkdir(folder, 0700), ==, 0);
+  for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
+    g_autoptr(GError) error = NULL;
+    g_assert_true(g_file_set_contents(path, bad[i], -1, NULL));
+    g_assert_null(mf_job_load(folder, &error));
+    g_assert_nonnull(error);
+  }
+}
+
+static void
+test_stdin_window(void)
+{
+  g_autoptr(MfJob) job = new_job("jobeeeeeee", "{\"exec\":{\"argv\":[\"cat\"],\"stdin\":true}}");
+  MfExec *exec = mf_job_get_exec(job, 1);
+  g_autofree char *data = g_malloc0(MF_FRAME_WINDOW);
+  g_autoptr(GError) error = NULL;
+  g_assert_cmpint(mf_exec_write_stdin(exec, 0, data, MF_FRAME_WINDOW - 10, FALSE, &error), ==,
+                  MF_FRAME_WINDOW - 10);
+  g_assert_cmpint(mf_exec_write_stdin(exec, MF_FRAME_WINDOW - 20, data, 100, TRUE, &error), ==,
+                  MF_FRAME_WINDOW);
+  g_assert_false(exec->stdin_eof);
+  mf_exec_take_stdin_ack(exec, 1000);
+  g_assert_cmpint(mf_exec_write_stdin(exec, MF_FRAME_WINDOW, data, 80, TRUE, &error), ==,
+                  MF_FRAME_WINDOW + 80);
+  g_assert_true(exec->stdin_eof);
+  g_assert_cmpint(mf_exec_write_stdin(exec, MF_FRAME_WINDOW + 81, data, 1, FALSE, &error), ==, -1);
+  g_assert_error(error, MF_ERROR, MF_ERROR_INVALID);
+  g_clear_error(&error);
+  /* A hostile agent that acknowledges what was never sent changes nothing. */
+  mf_exec_take_stdin_ack(exec, G_MAXUINT64);
+  g_assert_cmpuint(exec->stdin_base, ==, 1000);
+  mf_exec_take_exit(exec, 0, 0, NULL);
+  g_assert_cmpint(mf_exec_write_stdin(exec, 0, data, 1, FALSE, &error), ==, -1);
+  g_assert_error(error, MF_ERROR, MF_ERROR_CONFLICT);
+}
+
+static void
+test_output_overlap_and_gap(void)
+{
+  g_autoptr(MfJob) job = new_job("jobfffffff", "{\"exec\":{\"argv\":[\"x\"]}}");
+  MfExec *exec = mf_job_get_exec(job, 1);
+  g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, 0, "early", 5, NULL));
+  g_assert_cmpuint(mf_output_log_taken(exec->output, MF_STREAM_STDOUT), ==, 0);
+  exec->state = MF_EXEC_RUNNING;
+  g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, 0, "abcde", 5, NULL));
+  g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, 3, "defg", 4, NULL));
+  g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, 100, "gap", 3, NULL));
+  g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, G_MAXUINT64, "wrap", 4, NULL));
+  g_assert_cmpuint(mf_output_log_taken(exec->output, MF_STREAM_STDOUT), ==, 7);
+}
+
+static void
+remove_all(void)
+{
+  g_autoptr(GDir) dir = g_dir_open(directory, 0, NULL);
+  for (const char *name; (name = g_dir_read_name(dir)) != NULL;) {
+    g_autofree char *path = g_build_filename(directory, name, NULL);
+    g_assert_true(mf_record_remove(path, NULL));
+  }
+  g_rmdir(directory);
+}
+
+int
+main(int argc, char **argv)
+{
+  g_test_init(&argc, &argv, NULL);
+  directory = g_dir_make_tmp("mayfly-job-XXXXXX", NULL);
+  g_test_add_func("/job/record-and-wipe", test_record_and_wipe);
+  g_test_add_func("/job/load-running", test_load_running);
+  g_test_add_func("/job/load-finished", test_load_finished);
+  g_test_add_func("/job/damaged", test_damaged_records);
+  g_test_add_func("/job/stdin-window", test_stdin_window);
+  g_test_add_func("/job/output", test_output_overlap_and_gap);
+  int rc = g_test_run();
+  remove_all();
+  g_free(directory);
+  return rc;
+}
