@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -13,6 +12,7 @@
 #include "daemon/auto.h"
 #include "daemon/error.h"
 #include "daemon/image-digest.h"
+#include "daemon/tree.h"
 
 #define STAGE_PREFIX ".new-"
 #define GONE_PREFIX  ".gone-"
@@ -32,20 +32,6 @@ fail(GError **error, int err, const char *doing, const char *path)
                                                                        : "";
   g_set_error(error, MF_ERROR, code, "cannot %s %s: %s%s", doing, path, g_strerror(err), advice);
   return FALSE;
-}
-
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-  return remove(path) != 0 && errno != ENOENT ? -1 : 0;
-}
-
-/* Links are removed, not followed; what is mounted inside is never entered, so its removal fails.
- */
-static gboolean
-remove_tree(const char *path)
-{
-  return nftw(path, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0 || errno == ENOENT;
 }
 
 /* Whoever makes or sweeps stages holds it, so that none is seen between its creation and its lock.
@@ -68,7 +54,7 @@ sweep_stage(const char *path)
   g_auto(MfFd) fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)
     return;
-  if (!remove_tree(path))
+  if (!mf_tree_remove(path))
     g_message("cannot remove the unfinished image %s: %s, ignoring it", path, g_strerror(errno));
 }
 
@@ -82,7 +68,7 @@ sweep_locked(const char *images)
     g_autofree char *path = g_build_filename(images, name, NULL);
     if (g_str_has_prefix(name, STAGE_PREFIX))
       sweep_stage(path);
-    else if (g_str_has_prefix(name, GONE_PREFIX) && !remove_tree(path))
+    else if (g_str_has_prefix(name, GONE_PREFIX) && !mf_tree_remove(path))
       g_message("cannot remove the rest of an image in %s: %s, ignoring it", path,
                 g_strerror(errno));
   }
@@ -135,7 +121,7 @@ mf_image_stage_free(MfImageStage *self)
 {
   if (self == NULL)
     return;
-  if (self->directory != NULL && !remove_tree(self->directory))
+  if (self->directory != NULL && !mf_tree_remove(self->directory))
     g_message("cannot remove the unfinished image %s: %s, ignoring it", self->directory,
               g_strerror(errno));
   mf_fd_clear(&self->lock);
@@ -156,7 +142,7 @@ drop_strangers(const char *directory, GError **error)
     for (guint i = 0; i < MF_IMAGE_FILE_LAST_; i++)
       ours = ours || strcmp(name, mf_image_file_name((MfImageFileKind)i)) == 0;
     g_autofree char *path = g_build_filename(directory, name, NULL);
-    if (!ours && !remove_tree(path))
+    if (!ours && !mf_tree_remove(path))
       return fail(error, errno, "remove", path);
   }
   return TRUE;
@@ -237,7 +223,7 @@ meet_existing(MfImageStage *self, const char *target, const char *reference, MfI
   g_autoptr(GError) damage = NULL;
   g_autoptr(MfImage) existing = mf_image_find(self->images, reference, &damage);
   if (existing != NULL) {
-    remove_tree(self->directory);
+    mf_tree_remove(self->directory);
     *ret = g_steal_pointer(&existing);
     return TRUE;
   }
@@ -305,7 +291,7 @@ mf_image_store_discard(const char *directory, GError **error)
     g_rmdir(gone);
     return fail(error, err, "remove", directory);
   }
-  if (!remove_tree(gone))
+  if (!mf_tree_remove(gone))
     return fail(error, errno, "delete all of", gone);
   return TRUE;
 }

@@ -12,6 +12,7 @@
 #include "daemon/error.h"
 #include "daemon/image-digest.h"
 #include "daemon/image-store.h"
+#include "daemon/tree.h"
 
 typedef struct {
   char *images;
@@ -27,8 +28,7 @@ set_up(Fixture *f, gconstpointer unused)
 static void
 tear_down(Fixture *f, gconstpointer unused)
 {
-  g_autoptr(GError) error = NULL;
-  g_assert_true(mf_image_store_discard(f->images, &error));
+  g_assert_true(mf_tree_remove(f->images));
   g_free(f->images);
 }
 
