@@ -25,12 +25,30 @@ typedef struct {
   const char *program;  /* mayfly-inject's path */
   const char *accel;    /* "kvm" or "tcg": libguestfs believes the device node, so it is told */
   guint64 timeout;      /* seconds; then the child's whole process group is killed and the error is TIMEOUT */
+  const char *cache_dir; /* where its appliance is kept, writable; NULL: <state>/cache, or $MAYFLY_CACHEDIR */
 } MfInjectOptions;
 
 /* mf_inject_run_async() - carry @plan out. The plan is copied; on failure the disk may be half written: throw it away. */
 void mf_inject_run_async(const MfInjectPlan *plan, const MfInjectOptions *options, GCancellable *cancellable,
                          GAsyncReadyCallback callback, gpointer user_data);
 gboolean mf_inject_run_finish(GAsyncResult *result, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* What is on a disk that somebody else made. */
+typedef struct {
+  char *root_device;
+  char *root_fstype;
+  char *os;
+  char *init; /* as in MfImage */
+  gboolean boot_kernel; /* a kernel that its own boot loader could start */
+} MfInjectSystem;
+
+void mf_inject_system_free(MfInjectSystem *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfInjectSystem, mf_inject_system_free)
+
+/* mf_inject_inspect_async() - look, without writing, at @disk (qcow2). INVALID if there is no Linux on it. */
+void mf_inject_inspect_async(const char *disk, const MfInjectOptions *options, GCancellable *cancellable,
+                             GAsyncReadyCallback callback, gpointer user_data);
+MfInjectSystem *mf_inject_inspect_finish(GAsyncResult *result, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
  * mf_image_prepare_async() - the prepared layer: an overlay on the image that holds the agent and its start-up unit, made once
