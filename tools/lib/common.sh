@@ -21,13 +21,16 @@ die() {
 
 # The last thing a step's program said: progress bars separate theirs by carriage returns.
 last_words() {
-  tail -c 1000 "$log" | tr '\r\t' '\n ' | sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' -e '/^ *$/d' | tail -n 1
+  tail -c 1000 "$log" | tr '\r\t' '\n ' | sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' -e '/^ *$/d' -e '/^=== /d' | tail -n 1
 }
 
 # Beside a running step: every second on a terminal, every ten elsewhere, so that a log stays short.
 ticker() {
-  local start=$SECONDS words
-  while sleep "$([ -t 1 ] && echo 1 || echo 10)"; do
+  local start=$SECONDS pause=10 words never
+  [ ! -t 1 ] || pause=1
+  # A read that never gets anything, for a sleep would outlive this process when the step is over.
+  exec {never}<> <(:)
+  while ! read -r -t "$pause" -u "$never"; do
     words=$(last_words)
     if [ -t 1 ]; then
       printf '\r\033[K    %3d s  %s' $((SECONDS - start)) "${words:0:$((${COLUMNS:-80} - 12))}"
