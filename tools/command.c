@@ -161,7 +161,7 @@ mf_command_main(const MfCommand *commands, char **argv)
   const MfCommand *command = mf_command_find(commands, words, &count);
   if (command == NULL)
     return unknown(commands, words);
-  g_autofree gpointer options = g_malloc0(MAX(command->options_size, 1));
+  g_autofree gpointer options = g_malloc0(command->options != NULL ? *command->options_size : 1);
   int status = run(command, &common, options, words + count);
   if (command->options != NULL)
     mf_options_clear(command->options, options);

@@ -38,7 +38,7 @@ typedef struct {
   const char *details;   /* lines for its --help, or NULL */
   const char *completes; /* what arguments are: "job", "template", "image", "file", "command", or NULL */
   const MfOption *options;
-  gsize options_size;    /* of the struct they fill */
+  const gsize *options_size; /* of the struct they fill */
   MfCommandRun run;
 } MfCommand;
 

@@ -8,6 +8,17 @@
 /* Ends with a row without a name. */
 extern const MfCommand mf_commands[];
 
+#define MF_COMMAND_OPTIONS(verb)                                                                   \
+  extern const MfOption mf_cmd_##verb##_options[];                                                 \
+  extern const gsize mf_cmd_##verb##_options_size
+
+MF_COMMAND_OPTIONS(cancel);
+MF_COMMAND_OPTIONS(drain);
+MF_COMMAND_OPTIONS(exec);
+MF_COMMAND_OPTIONS(list);
+MF_COMMAND_OPTIONS(logs);
+MF_COMMAND_OPTIONS(run);
+
 #define MF_COMMAND(verb)                                                                           \
   int mf_cmd_##verb(const MfCommon *common, gconstpointer options, char **argv, GError **error)
 

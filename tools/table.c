@@ -98,6 +98,21 @@ mf_table_print(const MfTable *self)
 }
 
 void
+mf_table_print_document(MfJson *document)
+{
+  g_autoptr(MfTable) table = mf_table_new("", "", NULL);
+  json_object_object_foreach(document, key, value)
+  {
+    gboolean text = json_object_is_type(value, json_type_string);
+    if (value != NULL)
+      mf_table_add(table, key,
+                   text ? json_object_get_string(value)
+                        : json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN));
+  }
+  mf_table_print(table);
+}
+
+void
 mf_table_free(MfTable *self)
 {
   if (self == NULL)

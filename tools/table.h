@@ -3,7 +3,7 @@
 
 /* Rows for people: columns as wide as their widest cell, no lines. Cells are made visible: they may hold words of guests. */
 
-#include <glib.h>
+#include "daemon/auto.h"
 
 typedef struct MfTable MfTable;
 
@@ -14,5 +14,7 @@ void mf_table_add(MfTable *self, const char *cell, ...);
 guint mf_table_rows(const MfTable *self);
 char *mf_table_format(const MfTable *self); /* (transfer full) */
 void mf_table_print(const MfTable *self);   /* on stdout */
+/* Every key of an object with its value, on stdout; what is null is left out. */
+void mf_table_print_document(MfJson *document);
 void mf_table_free(MfTable *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfTable, mf_table_free)

@@ -11,10 +11,10 @@ test_rows_are_whole(void)
     g_assert_nonnull(command->arguments);
     g_assert_cmpuint(command->min, <=, command->max);
     g_assert_false(g_str_has_suffix(command->summary, "."));
-    g_assert_true((command->options != NULL) == (command->options_size > 0));
+    g_assert_true((command->options != NULL) == (command->options_size != NULL));
     for (const MfOption *option = command->options; option != NULL && option->name != NULL;
          option++) {
-      g_assert_cmpuint(option->offset, <, command->options_size);
+      g_assert_cmpuint(option->offset, <, *command->options_size);
       g_assert_true((option->kind == MF_OPTION_FLAG) == (option->value == NULL));
       for (const MfOption *common = mf_common_options; common->name != NULL; common++) {
         g_assert_cmpstr(option->name, !=, common->name);

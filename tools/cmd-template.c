@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mayfly template list, inspect: what machines can be made from. */
+#include "tools/client.h"
+#include "tools/commands.h"
+#include "tools/document.h"
+#include "tools/table.h"
+
+static void
+add_row(MfTable *table, MfJson *template)
+{
+  g_autofree char *memory = mf_document_format_size(mf_document_uint(template, "memory"));
+  g_autofree char *disk = mf_document_format_size(mf_document_uint(template, "disk"));
+  g_autofree char *cpus = g_strdup_printf("%" G_GUINT64_FORMAT, mf_document_uint(template, "cpus"));
+  g_autofree char *image =
+      g_strdup_printf("%s%s", mf_document_text(template, "image"),
+                      mf_document_flag(template, "image_available") ? "" : " (missing)");
+  mf_table_add(table, mf_document_text(template, "name"), image, cpus, memory, disk,
+               mf_document_text(template, "description"));
+}
+
+int
+mf_cmd_template_list(const MfCommon *common, gconstpointer data, char **argv, GError **error)
+{
+  g_autoptr(MfClient) client = mf_client_new(common->socket);
+  g_autoptr(MfJson) answer = mf_client_call(client, "GET", "/v1/templates", NULL, error);
+  if (answer == NULL)
+    return MF_EXIT_FAILURE;
+  if (mf_command_wants_json(common)) {
+    mf_document_print(answer);
+    return MF_EXIT_OK;
+  }
+  MfJson *templates = mf_document_member(answer, "templates");
+  g_autoptr(MfTable) table =
+      mf_table_new("NAME", "IMAGE", "CPUS", "MEMORY", "DISK", "WHAT IT IS", NULL);
+  for (gsize i = 0; i < mf_document_count(templates); i++)
+    add_row(table, mf_document_item(templates, i));
+  mf_table_print(table);
+  return MF_EXIT_OK;
+}
+
+int
+mf_cmd_template_inspect(const MfCommon *common, gconstpointer data, char **argv, GError **error)
+{
+  g_autoptr(MfClient) client = mf_client_new(common->socket);
+  g_autofree char *path = mf_client_path("templates", argv[0], NULL);
+  g_autoptr(MfJson) template = mf_client_call(client, "GET", path, NULL, error);
+  if (template == NULL)
+    return MF_EXIT_FAILURE;
+  if (mf_command_wants_json(common))
+    mf_document_print(template);
+  else
+    mf_table_print_document(template);
+  return MF_EXIT_OK;
+}

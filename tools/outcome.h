@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What a job's end means to a shell: the exit status, and the sentence on stderr. Pure. */
+
+#include "daemon/auto.h"
+
+/* Of a finished exec: its code, 128 + signal, or 127 when it could not be started. */
+int mf_outcome_of_exec(MfJson *exec);
+
+/* Of a finished job: that of its first exec, or 124, 125, 130. */
+int mf_outcome_of_job(MfJson *job);
+
+/* What to say about it beyond the command's own status; NULL: nothing. Visible text, the console's last lines included. (transfer full) */
+char *mf_outcome_explain(MfJson *job);
+
+/* "running", "succeeded", "failed (42)", "system-failure": for lists. (transfer full) */
+char *mf_outcome_describe_state(MfJson *job);
+
+/* The exec of that number, borrowed, or NULL. */
+MfJson *mf_outcome_find_exec(MfJson *job, guint number);
