@@ -147,8 +147,10 @@ test_find_errors(Fixture *f, gconstpointer unused)
   for (int i = 0; i < 17; i++) {
     g_autofree char *content = g_strdup_printf("version %d", i);
     g_autoptr(MfImage) one = publish(f, "many", i + 1, content, NULL);
-    if (!g_hash_table_add(firsts, GINT_TO_POINTER((int)one->digest[0])))
+    if (!g_hash_table_add(firsts, GINT_TO_POINTER((int)one->digest[0]))) {
+      g_free(twice);
       twice = g_strdup_printf("many@%c", one->digest[0]);
+    }
   }
   assert_find_error(f->images, twice, MF_ERROR_INVALID, "more digits");
 }
