@@ -128,6 +128,12 @@ gint64 mf_hypervisor_label_gid(const char *label);
 const char *mf_hypervisor_domain_id(const char *name);
 /* A job id becomes a file and a domain name: [a-z0-9-], at most 64. */
 gboolean mf_hypervisor_is_id(const char *id);
+/* Worker. The machine of job @id, NOT_FOUND if it is gone. (transfer full) */
+virDomainPtr mf_hypervisor_find_domain(virConnectPtr connection, const char *id,
+                                       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* hypervisor-storage.c: where overlay @id is or would be. (transfer full) */
+char *mf_hypervisor_overlay_path(MfHypervisor *self, const char *id);
 
 /*
  * hypervisor-network.c: no-host-lan and its parts are in libvirt as the filter directory and the
