@@ -135,15 +135,17 @@ restart_services() {
   fi
 }
 
+# The network goes with its daemon; a machine that still uses it would lose it, so --down refuses then.
 stop_services() {
   if have_systemd; then
     systemctl disable --now mayflyd.service mayflyd.socket mayfly-netd.service
-    return
+  else
+    halt mayflyd
+    halt mayfly-netd
   fi
-  halt mayflyd
-  halt mayfly-netd
+  ! libvirt_answers 2>/dev/null || /usr/libexec/mayfly/mayfly-netd --down || return
   # Only a libvirtd of ours is ended, and its networks with it: their dnsmasq would stay otherwise.
-  if alive libvirtd; then
+  if ! have_systemd && alive libvirtd; then
     local name
     for name in $(virsh -q net-list --name); do
       virsh -q net-destroy "$name"
