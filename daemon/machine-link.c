@@ -6,6 +6,8 @@
 #include "daemon/machine-private.h"
 #include "daemon/text.h"
 
+#define LOST_SETTLE_MS 1500
+
 static char *const *
 job_env(MfMachine *self)
 {
@@ -144,12 +146,25 @@ on_failed(guint number, const char *message, gpointer data)
   exec->error = g_string_free(g_steal_pointer(&safe), FALSE);
 }
 
+static gboolean
+on_lost_settled(gpointer data)
+{
+  MfMachine *self = data;
+  self->lost_timer = 0;
+  mf_machine_fail(self, self->lost);
+  return G_SOURCE_REMOVE;
+}
+
+/* A channel that closes is mostly a machine that ended, and libvirt is about to say how: that is
+ * the better reason. */
 static void
 on_lost(const char *reason, gpointer data)
 {
   MfMachine *self = data;
-  g_autofree char *text = g_strdup_printf("the agent in the machine %s", reason);
-  mf_machine_fail(self, text);
+  g_free(self->lost);
+  self->lost = g_strdup_printf("the agent in the machine %s", reason);
+  if (self->lost_timer == 0)
+    self->lost_timer = g_timeout_add(LOST_SETTLE_MS, on_lost_settled, self);
 }
 
 gboolean
@@ -175,5 +190,6 @@ mf_machine_link_close(MfMachine *self)
 {
   for (guint i = 0; self->job != NULL && i < self->job->execs->len; i++)
     mf_exec_detach(g_ptr_array_index(self->job->execs, i));
+  g_clear_handle_id(&self->lost_timer, g_source_remove);
   g_clear_pointer(&self->link, mf_agent_link_close);
 }

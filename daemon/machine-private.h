@@ -39,6 +39,8 @@ struct _MfMachine {
   gboolean greeted, up, down;
   char *instance; /* of the agent that greeted: another one knows nothing of our execs */
   MfReady level;
+  char *lost;           /* why the link is of no use, while libvirt may still say more */
+  guint lost_timer;
   gboolean domain; /* one may exist */
   /* end */
   gboolean stopping, torn, shutdown_sent;

@@ -114,6 +114,7 @@ inject_options(MfMachine *self)
       .program = self->host->inject,
       .accel = self->host->accel->kvm ? "kvm" : "tcg",
       .timeout = self->host->config->inject_timeout,
+      .cache_dir = self->host->cache,
   };
 }
 
@@ -510,6 +511,7 @@ mf_machine_finalize(GObject *object)
   g_clear_object(&self->cancellable);
   g_clear_object(&self->job);
   g_free(self->instance);
+  g_free(self->lost);
   g_free(self->overlay);
   g_free(self->prepared);
   g_free(self->sockets);

@@ -20,6 +20,7 @@ typedef struct {
   MfAccel *accel; /* NULL until the probe has answered */
   char *agent;    /* path of the static mayfly-agent */
   char *inject;   /* path of mayfly-inject */
+  char *cache;    /* where libguestfs keeps its appliance */
   MfLimiter *injects, *starts;
 } MfHost;
 

@@ -9,7 +9,9 @@
 /* mayfly-netd writes at each change and at least this often; older news than three of these is no
  * news. */
 #define STATE_PERIOD 5
-#define STATE_STALE  (3 * STATE_PERIOD + 5)
+/* What was seen while libvirt still wrote the chains says nothing about them. */
+#define SETTLE_SECONDS 2
+#define STATE_STALE    (3 * STATE_PERIOD + 5)
 
 struct _MfNetwork {
   GObject parent;
@@ -19,6 +21,7 @@ struct _MfNetwork {
   MfNetworkState *state;
   char *problem;
   gboolean *binding; /* per port: a call is under way */
+  gint64 *bound_at;  /* per port: unix seconds */
   GFileMonitor *monitor;
   GCancellable *cancellable;
   guint timer;
@@ -67,6 +70,8 @@ on_bound(GObject *source, GAsyncResult *result, gpointer data)
     port_fault(self, port, error->message);
     return;
   }
+  if (!port->bound)
+    self->bound_at[call->index] = g_get_real_time() / G_USEC_PER_SEC;
   port->bound = TRUE;
   mf_port_set_fault(port, NULL);
   g_signal_emit(self, signals[AVAILABLE], 0);
@@ -94,6 +99,9 @@ check_port(MfNetwork *self, MfPort *port, gboolean addresses_changed)
     return;
   }
   const char *chains = mf_network_state_port_problem(self->state, port->tap, TRUE);
+  if (port->bound && chains != NULL &&
+      mf_network_state_updated(self->state) < self->bound_at[port->index] + SETTLE_SECONDS)
+    return;
   if (port->bound && chains != NULL) {
     g_autofree char *fault = g_strdup_printf("%s; it is being made anew", chains);
     g_message("port %s: %s", port->tap, fault);
@@ -181,6 +189,7 @@ mf_network_new(const MfConfig *config, MfHypervisor *hypervisor, GError **error)
   self->hypervisor = g_object_ref(hypervisor);
   self->ports = g_steal_pointer(&ports);
   self->binding = g_new0(gboolean, mf_port_table_size(self->ports));
+  self->bound_at = g_new0(gint64, mf_port_table_size(self->ports));
   self->cancellable = g_cancellable_new();
   g_signal_connect_object(hypervisor, "connection", G_CALLBACK(on_connection), self, 0);
   g_autoptr(GFile) file = g_file_new_for_path(config->network_state);
@@ -292,6 +301,7 @@ mf_network_finalize(GObject *object)
   g_clear_pointer(&self->ports, mf_port_table_free);
   g_clear_pointer(&self->state, mf_network_state_free);
   g_free(self->binding);
+  g_free(self->bound_at);
   g_free(self->problem);
   G_OBJECT_CLASS(mf_network_parent_class)->finalize(object);
 }

@@ -15,6 +15,7 @@ typedef struct {
   MfJob *job;
   MfMachine *machine; /* NULL: queued or finished */
   gboolean counted;   /* its grant is in used */
+  gboolean loaded;  /* from its record, and not yet gone on with */
   guint watchers;
   guint lease_timer, deadline_timer, keep_timer;
 } MfEntry;

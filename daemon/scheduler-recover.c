@@ -6,6 +6,16 @@
 #include "daemon/record.h"
 #include "daemon/scheduler-private.h"
 
+/* The entries as they are now, for loops in which some may go. (transfer container) */
+static GPtrArray *
+entries_now(MfScheduler *self)
+{
+  GPtrArray *copy = g_ptr_array_sized_new(self->entries->len);
+  for (guint i = 0; i < self->entries->len; i++)
+    g_ptr_array_add(copy, g_ptr_array_index(self->entries, i));
+  return copy;
+}
+
 /* Reading the records */
 
 static gint
@@ -31,7 +41,7 @@ load_one(MfScheduler *self, const char *name)
     job->template = mf_template_find(self->config->template_directory, job->template_name, NULL);
     job->image = mf_image_find(images, job->image_ref, NULL);
   }
-  mf_scheduler_add(self, job);
+  mf_scheduler_add(self, job)->loaded = TRUE;
 }
 
 void
@@ -64,6 +74,10 @@ go_on(MfScheduler *self, MfEntry *entry, const char *const *domains)
 {
   MfJob *job = entry->job;
   gboolean alive = g_strv_contains(domains, job->id);
+  /* A job that came since we started is on its way already. */
+  if (!entry->loaded)
+    return;
+  entry->loaded = FALSE;
   switch (job->state) {
   case MF_JOB_QUEUED:
     requeue(self, entry);
@@ -106,7 +120,7 @@ on_domains(GObject *source, GAsyncResult *result, gpointer data)
     return;
   }
   self->recovered = TRUE;
-  g_autoptr(GPtrArray) entries = g_ptr_array_copy(self->entries, NULL, NULL);
+  g_autoptr(GPtrArray) entries = entries_now(self);
   for (guint i = 0; i < entries->len; i++)
     go_on(self, g_ptr_array_index(entries, i), (const char *const *)domains);
   mf_scheduler_reap(self);
@@ -153,7 +167,7 @@ on_reaped_overlay(GObject *source, GAsyncResult *result, gpointer data)
 static void
 find_lost(MfScheduler *self, const char *const *domains)
 {
-  g_autoptr(GPtrArray) entries = g_ptr_array_copy(self->entries, NULL, NULL);
+  g_autoptr(GPtrArray) entries = entries_now(self);
   for (guint i = 0; i < entries->len; i++) {
     MfEntry *entry = g_ptr_array_index(entries, i);
     if (entry->machine != NULL && mf_machine_is_up(entry->machine) &&
@@ -212,7 +226,7 @@ static void
 drop_old_records(MfScheduler *self)
 {
   gint64 oldest = g_get_real_time() - (gint64)self->config->keep_records * G_USEC_PER_SEC;
-  g_autoptr(GPtrArray) entries = g_ptr_array_copy(self->entries, NULL, NULL);
+  g_autoptr(GPtrArray) entries = entries_now(self);
   for (guint i = 0; i < entries->len; i++) {
     MfEntry *entry = g_ptr_array_index(entries, i);
     g_autoptr(GError) error = NULL;
