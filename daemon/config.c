@@ -249,6 +249,21 @@ read_folder(MfConfig *self, const char *folder, MfKeyOrigins *origins, GError **
   return TRUE;
 }
 
+static gboolean
+read_main_file(MfConfig *self, const char *path, MfKeyOrigins *origins, GError **error)
+{
+  g_autoptr(GError) local = NULL;
+  if (mf_key_table_read(&table, self, path, origins, &local))
+    return TRUE;
+  if (g_error_matches(local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+    g_set_error(error, MF_ERROR, MF_ERROR_NOT_FOUND,
+                "there is no configuration file %s: install mayfly's, or put an empty file there",
+                path);
+  else
+    g_propagate_error(error, g_steal_pointer(&local));
+  return FALSE;
+}
+
 MfConfig *
 mf_config_load(const char *path, GError **error)
 {
@@ -256,8 +271,7 @@ mf_config_load(const char *path, GError **error)
   g_autoptr(GPtrArray) origins = mf_key_origins_new(&table);
   if (path != NULL) {
     g_autofree char *folder = g_strconcat(path, ".d", NULL);
-    if (!mf_key_table_read(&table, self, path, origins, error) ||
-        !read_folder(self, folder, origins, error))
+    if (!read_main_file(self, path, origins, error) || !read_folder(self, folder, origins, error))
       return NULL;
   }
   if (!check_together(self, origins, error))

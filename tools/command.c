@@ -79,7 +79,8 @@ mf_command_help(const MfCommand *commands)
       "Usage: mayfly COMMAND [OPTIONS] [ARGUMENTS]\n\n"
       "Runs each job in a virtual machine of its own and throws the machine away.\n\nCommands:\n");
   for (const MfCommand *command = commands; command->name != NULL; command++)
-    g_string_append_printf(out, "  %-18s%s\n", command->name, command->summary);
+    if (!command->hidden)
+      g_string_append_printf(out, "  %-18s%s\n", command->name, command->summary);
   g_string_append(out, "\nmayfly COMMAND --help tells more about one.\n"
                        "Try: mayfly run -- echo hello\n");
   return g_strdup(out->str);

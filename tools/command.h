@@ -33,6 +33,7 @@ typedef struct {
   const char *aliases;   /* "ps ls", or NULL */
   const char *arguments; /* for help: "JOB COMMAND…" */
   guint min, max;        /* of arguments; max G_MAXUINT: any number */
+  gboolean hidden;       /* not for people: left out of the list */
   gboolean posix;        /* options end at the first argument */
   const char *summary;   /* one line */
   const char *details;   /* lines for its --help, or NULL */

@@ -54,6 +54,10 @@ const MfCommand mf_commands[] = {
     {"image remove", .arguments = "IMAGE", .min = 1, .max = 1, .completes = "image",
      .summary = "Delete an image that nothing uses",
      .run = mf_cmd_image_remove},
+    {"doctor", .arguments = "",
+     .summary = "Check this host, and say what to do",
+     .details = "Exits with 1 if something is wrong that makes jobs fail.",
+     .run = mf_cmd_doctor},
     {"drain", .arguments = "",
      .summary = "Take no new jobs, before an update of the host",
      OPTIONS(drain), .run = mf_cmd_drain},
@@ -61,6 +65,9 @@ const MfCommand mf_commands[] = {
      .run = mf_cmd_version},
     {"help", .arguments = "[COMMAND]", .max = 2, .summary = "Show what there is, or more about one command",
      .completes = "command", .run = mf_cmd_help},
+    {"complete", .arguments = "-- WORD…", .min = 1, .max = ANY, .hidden = TRUE,
+     .summary = "Print what the last word could be, for shells",
+     .run = mf_cmd_complete},
     {0},
 };
 /* clang-format on */

@@ -52,7 +52,7 @@ char *
 mf_progress_format(MfJson *job, double seconds)
 {
   const char *phase = phase_of(job);
-  if (phase == NULL)
+  if (phase == NULL || strcmp(phase, "running") == 0)
     return NULL;
   g_autoptr(GString) line = g_string_new(NULL);
   g_autofree char *id = g_strndup(mf_document_text(job, "id"), 8);
