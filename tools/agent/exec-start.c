@@ -179,12 +179,12 @@ open_streams(Start *start, MfExec *exec, MfDocument *document)
 
 /* Return: NULL, or why not (free). */
 static char *
-start_exec(Start *start, MfExec *exec, MfDocument *document, const MfEnvironment *base)
+start_exec(MfExecTable *self, Start *start, MfExec *exec, MfDocument *document)
 {
   char *error = NULL;
   if (!mf_user_find(mf_document_string(document, "user"), &start->user, &error))
     return error;
-  set_environment(start, base, document, exec->tty);
+  set_environment(start, self->environment, document, exec->tty);
   start->argv = mf_document_strv(document, "argv");
   if (start->argv == NULL || start->argv[0] == NULL) {
     mf_document_strv_free(start->argv);
@@ -196,7 +196,7 @@ start_exec(Start *start, MfExec *exec, MfDocument *document, const MfEnvironment
   if (!open_streams(start, exec, document))
     return mf_util_printf("its standard streams could not be opened in this machine: %s",
                           strerror(errno));
-  exec->group = mf_tree_group_make(exec->id);
+  exec->group = self->groups ? mf_tree_group_make(exec->id) : NULL;
   MfSpawn spawn = {
       .argv = start->argv,
       .env = start->environment.strv,
@@ -227,7 +227,7 @@ mf_exec_start(MfExecTable *self, uint32_t id, MfDocument *document)
   self->first = exec;
 
   Start start = {.child = {-1, -1, -1}};
-  char *error = start_exec(&start, exec, document, self->environment);
+  char *error = start_exec(self, &start, exec, document);
   start_clear(&start);
   if (error != NULL)
     mf_exec_refuse(exec, CODE_CANNOT, error);

@@ -57,6 +57,7 @@ typedef struct {
   MfExec *first;
   MfLink *link;
   const MfEnvironment *environment; /* of every exec, under its own */
+  bool groups;                      /* give each a cgroup */
   uint32_t *known;                  /* ids that were run and forgotten */
   size_t known_count, known_room;
 } MfExecTable;

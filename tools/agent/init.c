@@ -210,7 +210,8 @@ mf_init_run(char **argv)
   if (command_line == NULL)
     return end_machine("the kernel's command line cannot be read: %s", strerror(errno));
 
-  mf_init_modules_load("virtio_console.ko");
+  if (access("/sys/class/virtio-ports", F_OK) != 0)
+    mf_init_modules_load("virtio_console.ko");
   MF_AUTO_CLOSE int agent_fd = start_agent();
   if (agent_fd < 0)
     return end_machine("the agent cannot be started: %s", strerror(errno));

@@ -125,6 +125,7 @@ main(int argc, char **argv)
   open_standard_streams();
   ignore_signals();
   protect_from_oom();
+  prctl(PR_SET_NAME, "mayfly-agent");
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   mf_session_run(kind, path, fd, boot_fd);
   return 0;

@@ -375,6 +375,7 @@ mf_session_run(MfLinkKind kind, const char *path, int fd, int boot_fd)
   self->link = mf_link_new(kind, path, fd, &events, self);
   self->execs.link = self->link;
   self->execs.environment = &self->environment;
+  self->execs.groups = kind == MF_LINK_PORT; /* elsewhere the cgroups are not the agent's to make */
   if (boot_fd < 0)
     load_job_file(self);
   while (!self->link->gone)

@@ -7,6 +7,7 @@
 #include "tools/agent/util.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
@@ -142,7 +143,7 @@ mf_tree_group_make(uint32_t exec)
   own[strcspn(own, "\n")] = '\0';
   char *group =
       mf_util_printf("%s%s/mayfly-exec-%u", mount, strcmp(own, "/") == 0 ? "" : own, exec);
-  if (mkdir(group, 0755) == 0)
+  if (mkdir(group, 0755) == 0 || errno == EEXIST)
     return group;
   free(group);
   return NULL;
