@@ -274,9 +274,10 @@ static void
 test_terminal_interrupt(void)
 {
   g_autoptr(AgentHost) host = agent_host_new();
-  run(host, 1, "{\"argv\":[\"sh\",\"-c\",\"echo ready; sleep 60\"],\"tty\":true,\"stdin\":true}");
-  agent_host_wait_output(host, 1, "ready");
-  agent_host_send(host, MF_FRAME_STDIN, 0, 1, 0, "\003", 1);
+  run(host, 1, "{\"argv\":[\"cat\"],\"tty\":true,\"stdin\":true}");
+  agent_host_send(host, MF_FRAME_STDIN, 0, 1, 0, "x\n", 2);
+  agent_host_wait_output(host, 1, "x\r\nx\r\n"); /* the terminal's echo, then cat's */
+  agent_host_send(host, MF_FRAME_STDIN, 0, 1, 2, "\003", 1);
   agent_host_expect_exit(host, 1, "signal 2");
 }
 
