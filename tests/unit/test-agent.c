@@ -363,6 +363,8 @@ test_straggler(void)
   g_assert_cmpint(g_get_monotonic_time() - start, <, 5 * G_USEC_PER_SEC);
   agent_host_expect_output(host, 1, 0, "main\nlate\n");
   agent_host_send_text(host, MF_FRAME_SIGNAL, 1, "{\"signal\":9}");
+  agent_host_send(host, MF_FRAME_PING, 0, 0, 0, "", 0);
+  agent_host_wait(host, host->pongs == 1);
 }
 
 static void

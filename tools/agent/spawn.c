@@ -130,9 +130,14 @@ static void __attribute__((noreturn)) run_main(const MfSpawn *spawn, int report_
        strerror(error));
 }
 
+/* What the monitor would hold open keeps others from seeing its end: the exec's streams, or the
+ * agent's own. */
 static void
 close_all_but(int keep)
 {
+  int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int fd = 0; fd < 3 && nothing >= 0; fd++)
+    dup2(nothing, fd);
   if (keep > 3)
     syscall(SYS_close_range, 3u, (unsigned)keep - 1, 0u);
   if (syscall(SYS_close_range, (unsigned)keep + 1, ~0u, 0u) == 0)
