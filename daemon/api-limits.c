@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a client may cost: connections in all, the time to send a request, the size of its body. Who
+ * goes beyond is told why, politely, and bounded in turn.
+ */
+#include "daemon/api-private.h"
+
+#include <string.h>
+
+#include "daemon/error.h"
+
+/* Root gets in when others have taken every connection: somebody has to be able to look. */
+#define ROOT_EXTRA 8
+/* Told that there is no room, and kept open until they have read it; beyond these nobody is told.
+ */
+#define MAX_REFUSED       64
+#define MAX_REFUSED_READS 256
+#define REFUSED_LIFE      2 /* seconds without a byte */
+/* A body that is too large is read and thrown away, so that the client gets to read the answer: up
+ * to this many times the limit. */
+#define MAX_THROWN_AWAY 4
+
+static void
+send_text(GSocket *socket, const char *text)
+{
+  /* A client that has not made room for this little has only itself to blame. */
+  if (g_socket_send(socket, text, strlen(text), NULL, NULL) < 0)
+    g_debug("A client was gone before it could be told why it is refused.");
+}
+
+typedef struct {
+  MfApi *api;
+  GSocket *socket;
+  GSource *source;
+  guint reads;
+} Refused;
+
+void
+mf_api_limits_refused_free(gpointer data)
+{
+  Refused *self = data;
+  g_source_destroy(self->source);
+  g_source_unref(self->source);
+  g_object_unref(self->socket);
+  g_free(self);
+}
+
+static gboolean
+on_refused(GSocket *socket, GIOCondition condition, gpointer data)
+{
+  Refused *self = data;
+  char scrap[4096];
+  /* Reading what was sent keeps the kernel from resetting the connection under the answer. */
+  if (condition & G_IO_IN && self->reads++ < MAX_REFUSED_READS &&
+      g_socket_receive(socket, scrap, sizeof(scrap), NULL, NULL) > 0)
+    return G_SOURCE_CONTINUE;
+  g_hash_table_remove(self->api->refused, self);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+refuse(MfApi *self, GSocket *socket)
+{
+  if (g_hash_table_size(self->refused) >= MAX_REFUSED)
+    return;
+  g_autofree char *detail =
+      g_strdup_printf("mayflyd already serves %u connections, the most it may (max-connections in "
+                      "[http]): try again later.",
+                      self->config->max_connections);
+  g_autofree char *text = mf_api_problem_response(MF_ERROR_BUSY, 503, detail);
+  send_text(socket, text);
+  g_socket_shutdown(socket, FALSE, TRUE, NULL);
+  /* The source also fires when nothing comes for so long. */
+  g_socket_set_timeout(socket, REFUSED_LIFE);
+  Refused *refused = g_new0(Refused, 1);
+  refused->api = self;
+  refused->socket = g_object_ref(socket);
+  refused->source = g_socket_create_source(socket, G_IO_IN | G_IO_HUP | G_IO_ERR, NULL);
+  g_source_set_callback(refused->source, G_SOURCE_FUNC(on_refused), refused, NULL);
+  g_source_attach(refused->source, g_main_context_get_thread_default());
+  g_hash_table_add(self->refused, refused);
+}
+
+gboolean
+mf_api_limits_admit(MfApi *self, GSocket *socket, uid_t uid)
+{
+  guint limit = self->config->max_connections + (uid == 0 ? ROOT_EXTRA : 0);
+  if (g_hash_table_size(self->connections) < limit)
+    return TRUE;
+  refuse(self, socket);
+  return FALSE;
+}
+
+static gboolean
+deadline_passed(gpointer data)
+{
+  MfApiConnection *self = data;
+  g_autofree char *detail = g_strdup_printf(
+      "The request did not arrive whole within %" G_GUINT64_FORMAT " s (header-timeout in [http]).",
+      self->api->config->header_timeout);
+  g_autofree char *text = mf_api_problem_response(MF_ERROR_TIMEOUT, 408, detail);
+  send_text(g_socket_connection_get_socket(self->stream), text);
+  mf_api_connection_abort(self);
+  g_clear_pointer(&self->deadline, g_source_unref);
+  return G_SOURCE_REMOVE;
+}
+
+void
+mf_api_limits_start_deadline(MfApiConnection *self)
+{
+  self->deadline = g_timeout_source_new((guint)(self->api->config->header_timeout * 1000));
+  g_source_set_callback(self->deadline, deadline_passed, self, NULL);
+  g_source_attach(self->deadline, g_main_context_get_thread_default());
+}
+
+void
+mf_api_limits_stop_deadline(MfApiConnection *self)
+{
+  if (self->deadline != NULL)
+    g_source_destroy(self->deadline);
+  g_clear_pointer(&self->deadline, g_source_unref);
+}
+
+static void
+too_large(MfApiConnection *self, SoupServerMessage *message)
+{
+  SoupMessageBody *body = soup_server_message_get_request_body(message);
+  self->too_large = TRUE;
+  soup_message_body_set_accumulate(body, FALSE);
+  soup_message_body_truncate(body);
+}
+
+/* libsoup would take this length for one, and complain in the log about what the client did. */
+static void
+refuse_length(MfApiConnection *self, SoupServerMessage *message)
+{
+  g_autofree char *text = mf_api_problem_response(
+      MF_ERROR_INVALID, 400, "The Content-Length is no length that a body can have.");
+  g_autoptr(GSocketConnection) kept = g_object_ref(self->stream);
+  g_autoptr(GIOStream) stream = soup_server_message_steal_connection(message);
+  send_text(g_socket_connection_get_socket(kept), text);
+  g_io_stream_close(stream, NULL, NULL);
+}
+
+static void
+on_got_headers(SoupServerMessage *message, gpointer data)
+{
+  MfApiConnection *self = data;
+  SoupMessageHeaders *headers = soup_server_message_get_request_headers(message);
+  goffset length = soup_message_headers_get_content_length(headers);
+  if (soup_message_headers_get_encoding(headers) != SOUP_ENCODING_CONTENT_LENGTH)
+    return;
+  if (length < 0) {
+    refuse_length(self, message);
+    return;
+  }
+  if ((guint64)length <= self->api->config->max_body)
+    return;
+  too_large(self, message);
+  /* Who asked before sending is answered now, and sends nothing. */
+  if (soup_message_headers_get_expectations(headers) & SOUP_EXPECTATION_CONTINUE)
+    mf_api_dispatch(self, message);
+}
+
+static void
+on_got_chunk(SoupServerMessage *message, GBytes *chunk, gpointer data)
+{
+  MfApiConnection *self = data;
+  guint64 limit = self->api->config->max_body;
+  self->body += g_bytes_get_size(chunk);
+  if (self->body > limit && !self->too_large)
+    too_large(self, message);
+  if (self->body / MAX_THROWN_AWAY > limit)
+    mf_api_connection_abort(self);
+}
+
+/* libsoup keeps a connection open only where it is libsoup that listens; so each has one request,
+ * and says so. */
+static void
+say_close(SoupServerMessage *message)
+{
+  soup_message_headers_replace(soup_server_message_get_response_headers(message), "Connection",
+                               "close");
+}
+
+/*
+ * libsoup refuses by itself what it cannot read, in a number without a word, and asks nobody: so
+ * the words are put there before, and taken back when the request turns out to be one.
+ */
+static void
+prepare_refusal(SoupServerMessage *message)
+{
+  say_close(message);
+  mf_api_problem_body(message, MF_ERROR_INVALID, 400,
+                      "This is no request that can be understood: HTTP/1.1 with a Host header and "
+                      "a properly escaped path is spoken here.");
+}
+
+void
+mf_api_limits_forget_refusal(SoupServerMessage *message)
+{
+  soup_message_body_truncate(soup_server_message_get_response_body(message));
+  soup_message_headers_remove(soup_server_message_get_response_headers(message), "Content-Type");
+  say_close(message);
+}
+
+void
+mf_api_limits_watch_message(MfApiConnection *self, SoupServerMessage *message)
+{
+  prepare_refusal(message);
+  g_signal_connect(message, "got-headers", G_CALLBACK(on_got_headers), self);
+  g_signal_connect(message, "got-chunk", G_CALLBACK(on_got_chunk), self);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Numbers for Prometheus: what is, from the scheduler's own account; what was, counted here since
+ * the start. */
+#include "daemon/api-private.h"
+
+#include <string.h>
+
+#include "daemon/json.h"
+
+static const double bounds[] = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
+static const char *const phases[] = {"queue", "prepare", "clone",        "inject",
+                                     "start", "boot",    "first_output", "teardown"};
+
+typedef struct {
+  guint64 buckets[G_N_ELEMENTS(bounds)]; /* not cumulative */
+  guint64 count;
+  double sum;
+} Histogram;
+
+struct MfApiMetrics {
+  MfScheduler *scheduler; /* not counted: the API holds it */
+  guint64 results[MF_RESULT_LAST_];
+  Histogram timings[G_N_ELEMENTS(phases)];
+  guint64 answers[6]; /* by the status's first digit; 0: none was given */
+};
+
+static void
+observe(Histogram *self, double value)
+{
+  for (gsize i = 0; i < G_N_ELEMENTS(bounds); i++) {
+    if (value <= bounds[i]) {
+      self->buckets[i]++;
+      break;
+    }
+  }
+  self->count++;
+  self->sum += value;
+}
+
+static void
+take_finished(MfApiMetrics *self, MfJob *job)
+{
+  g_autoptr(MfJson) json = mf_job_to_json(job);
+  MfJson *timings = json_object_object_get(json, "timings");
+  self->results[mf_job_get_result(job)]++;
+  for (gsize i = 0; i < G_N_ELEMENTS(phases); i++) {
+    MfJson *value = json_object_object_get(timings, phases[i]);
+    if (value != NULL)
+      observe(&self->timings[i], json_object_get_double(value));
+  }
+}
+
+/* The event that takes a job to its final state comes once. */
+static void
+on_event(MfScheduler *scheduler, MfJson *event, gpointer data)
+{
+  const char *type = json_object_get_string(json_object_object_get(event, "type"));
+  const char *id = json_object_get_string(json_object_object_get(event, "job"));
+  if (g_strcmp0(type, "job.state") != 0 || id == NULL)
+    return;
+  g_autoptr(GError) error = NULL;
+  MfJob *job = mf_scheduler_find(scheduler, id, &error);
+  if (job != NULL && mf_job_get_state(job) == MF_JOB_FINISHED)
+    take_finished(data, job);
+}
+
+MfApiMetrics *
+mf_api_metrics_new(MfScheduler *scheduler)
+{
+  MfApiMetrics *self = g_new0(MfApiMetrics, 1);
+  self->scheduler = scheduler;
+  g_signal_connect(scheduler, "event", G_CALLBACK(on_event), self);
+  return self;
+}
+
+void
+mf_api_metrics_free(MfApiMetrics *self)
+{
+  g_signal_handlers_disconnect_by_data(self->scheduler, self);
+  g_free(self);
+}
+
+void
+mf_api_metrics_count_request(MfApiMetrics *self, guint status)
+{
+  self->answers[status / 100 < G_N_ELEMENTS(self->answers) ? status / 100 : 0]++;
+}
+
+static void
+head(GString *out, const char *name, const char *type, const char *help)
+{
+  g_string_append_printf(out, "# HELP mayfly_%s %s\n# TYPE mayfly_%s %s\n", name, help, name, type);
+}
+
+static void
+append_number(GString *out, double value)
+{
+  char text[G_ASCII_DTOSTR_BUF_SIZE];
+  g_string_append(out, g_ascii_formatd(text, sizeof(text), "%.15g", value));
+  g_string_append_c(out, '\n');
+}
+
+/* The number, or truth as 1, at @path of @info, keys separated by dots; nothing if it is not there.
+ */
+static void
+gauge(GString *out, MfJson *info, const char *path, const char *name, const char *help)
+{
+  g_auto(GStrv) keys = g_strsplit(path, ".", -1);
+  MfJson *value = info;
+  for (char **key = keys; *key != NULL; key++)
+    value = json_object_object_get(value, *key);
+  if (value == NULL)
+    return;
+  head(out, name, "gauge", help);
+  g_string_append_printf(out, "mayfly_%s ", name);
+  append_number(out, json_object_get_double(value));
+}
+
+static const struct {
+  const char *path, *name, *help;
+} gauges[] = {
+    {"accel.kvm", "kvm", "1 if machines run under KVM."},
+    {"libvirt.up", "libvirt_up", "1 if libvirtd answers."},
+    {"network.ok", "network_ok", "1 if the network, its ports and filters are as they should be."},
+    {"draining", "draining", "1 if no new jobs are taken."},
+    {"limits.machines", "machines_limit", "Machines that may exist at once."},
+    {"limits.memory", "memory_limit_bytes", "Memory that machines may be guaranteed together."},
+    {"limits.cpus", "cpus_limit", "Virtual CPUs that machines may have together."},
+    {"limits.queue", "queue_limit", "Jobs that may wait."},
+    {"used.machines", "machines", "Machines that exist."},
+    {"used.memory", "memory_bytes", "Memory that machines are guaranteed."},
+    {"used.cpus", "cpus", "Virtual CPUs that machines have."},
+    {"used.disk_free", "disk_free_bytes", "Free space where overlays and records are."},
+    {"images", "images", "Image versions."},
+    {"templates", "templates", "Templates."},
+};
+
+static void
+write_jobs(MfApiMetrics *self, GString *out)
+{
+  g_autoptr(GPtrArray) jobs = mf_scheduler_list(self->scheduler);
+  guint states[MF_JOB_STATE_LAST_] = {0};
+  for (guint i = 0; i < jobs->len; i++)
+    states[mf_job_get_state(jobs->pdata[i])]++;
+  head(out, "jobs", "gauge", "Jobs by state; finished ones as long as their record is kept.");
+  for (guint i = 0; i < MF_JOB_STATE_LAST_; i++)
+    g_string_append_printf(out, "mayfly_jobs{state=\"%s\"} %u\n",
+                           mf_job_state_to_string((MfJobState)i), states[i]);
+  head(out, "jobs_finished_total", "counter", "Jobs finished since the daemon started, by result.");
+  for (guint i = MF_RESULT_NONE + 1; i < MF_RESULT_LAST_; i++)
+    g_string_append_printf(out, "mayfly_jobs_finished_total{result=\"%s\"} %" G_GUINT64_FORMAT "\n",
+                           mf_result_to_string((MfResult)i), self->results[i]);
+}
+
+static void
+write_timings(MfApiMetrics *self, GString *out)
+{
+  head(out, "job_phase_seconds", "histogram", "How long the phases of finished jobs took.");
+  for (gsize p = 0; p < G_N_ELEMENTS(phases); p++) {
+    const Histogram *h = &self->timings[p];
+    guint64 sum = 0;
+    for (gsize i = 0; i < G_N_ELEMENTS(bounds); i++) {
+      char bound[G_ASCII_DTOSTR_BUF_SIZE];
+      sum += h->buckets[i];
+      g_string_append_printf(
+          out, "mayfly_job_phase_seconds_bucket{phase=\"%s\",le=\"%s\"} %" G_GUINT64_FORMAT "\n",
+          phases[p], g_ascii_formatd(bound, sizeof(bound), "%g", bounds[i]), sum);
+    }
+    g_string_append_printf(
+        out, "mayfly_job_phase_seconds_bucket{phase=\"%s\",le=\"+Inf\"} %" G_GUINT64_FORMAT "\n",
+        phases[p], h->count);
+    g_string_append_printf(out,
+                           "mayfly_job_phase_seconds_count{phase=\"%s\"} %" G_GUINT64_FORMAT "\n",
+                           phases[p], h->count);
+    g_string_append_printf(out, "mayfly_job_phase_seconds_sum{phase=\"%s\"} ", phases[p]);
+    append_number(out, h->sum);
+  }
+}
+
+static void
+write_ports(GString *out, MfJson *info)
+{
+  MfJson *ports = json_object_object_get(json_object_object_get(info, "network"), "ports");
+  if (!json_object_is_type(ports, json_type_array))
+    return;
+  g_autoptr(GHashTable) states = g_hash_table_new(g_str_hash, g_str_equal);
+  for (gsize i = 0; i < json_object_array_length(ports); i++) {
+    MfJson *state = json_object_object_get(json_object_array_get_idx(ports, i), "state");
+    const char *name = state != NULL ? json_object_get_string(state) : "unknown";
+    guint n = GPOINTER_TO_UINT(g_hash_table_lookup(states, name));
+    g_hash_table_replace(states, (gpointer)name, GUINT_TO_POINTER(n + 1));
+  }
+  head(out, "ports", "gauge", "Network ports by state.");
+  GHashTableIter iter;
+  gpointer name, n;
+  for (g_hash_table_iter_init(&iter, states); g_hash_table_iter_next(&iter, &name, &n);)
+    g_string_append_printf(out, "mayfly_ports{state=\"%s\"} %u\n", (const char *)name,
+                           GPOINTER_TO_UINT(n));
+}
+
+static void
+write_api(MfApi *api, GString *out)
+{
+  static const char *const classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+  G_STATIC_ASSERT(G_N_ELEMENTS(classes) == G_N_ELEMENTS(api->metrics->answers));
+  head(out, "api_connections", "gauge", "Open connections of the API.");
+  g_string_append_printf(out, "mayfly_api_connections %u\n", g_hash_table_size(api->connections));
+  head(out, "api_requests_total", "counter", "Requests answered, by class of status.");
+  for (gsize i = 0; i < G_N_ELEMENTS(classes); i++)
+    g_string_append_printf(out, "mayfly_api_requests_total{status=\"%s\"} %" G_GUINT64_FORMAT "\n",
+                           classes[i], api->metrics->answers[i]);
+}
+
+void
+mf_api_metrics_get(MfApiRequest *request)
+{
+  MfApiMetrics *self = request->api->metrics;
+  g_autoptr(MfJson) info = mf_scheduler_info(self->scheduler);
+  GString *out = g_string_new(NULL);
+  head(out, "info", "gauge", "The daemon's version.");
+  g_string_append(out, "mayfly_info{version=\"" MF_VERSION "\"} 1\n");
+  for (gsize i = 0; i < G_N_ELEMENTS(gauges); i++)
+    gauge(out, info, gauges[i].path, gauges[i].name, gauges[i].help);
+  write_jobs(self, out);
+  write_timings(self, out);
+  write_ports(out, info);
+  write_api(request->api, out);
+  mf_api_reply_text(request, "text/plain; version=0.0.4; charset=utf-8", g_string_free(out, FALSE));
+}
