@@ -24,7 +24,7 @@ typedef struct {
   const char *prepared;     /* path of the prepared layer below it */
   const MfImage *image;     /* the golden below that, and boot files */
   const MfPort *port;       /* NULL: no NIC */
-  const char *agent_socket; /* paths, < 108 bytes */
+  const char *agent_socket; /* paths, < 108 bytes; their folder is setgid to QEMU's group, which libvirt's sockets are open to */
   const char *console_socket;
   gint64 deadline;          /* unix seconds, 0 = none */
   const char *label;        /* mf_hypervisor_label(): whom QEMU runs as, so that no file changes its owner; NULL: libvirt sees to it */

@@ -309,6 +309,7 @@ domain_xml(MfMachine *self, GError **error)
       .agent_socket = agent,
       .console_socket = console,
       .deadline = g_get_real_time() / G_USEC_PER_SEC + (gint64)(start + job->grant.timeout),
+      .label = mf_hypervisor_label(self->host->hypervisor),
       .template = job->template,
   };
   return mf_domain_xml(text, &spec, error);
