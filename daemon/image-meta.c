@@ -109,6 +109,20 @@ ascii_printable(const char *text, gsize max)
   return TRUE;
 }
 
+char *
+mf_image_os_text(const char *text)
+{
+  g_autofree char *valid = g_utf8_make_valid(text, -1);
+  g_autoptr(GString) out = g_string_new(NULL);
+  for (const char *p = valid; *p != '\0'; p = g_utf8_next_char(p)) {
+    gunichar c = g_utf8_get_char(p);
+    if (out->len + 6 > OS_MAX)
+      break;
+    g_string_append_unichar(out, g_unichar_isprint(c) ? c : ' ');
+  }
+  return g_strdup(g_strstrip(out->str));
+}
+
 gboolean
 mf_image_meta_check(const MfImageMeta *self, GError **error)
 {

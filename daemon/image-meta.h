@@ -48,6 +48,9 @@ gboolean mf_image_name_valid(const char *name);
 /* The values that an init may have: systemd | sysv | openrc | busybox | unknown. */
 gboolean mf_image_init_valid(const char *init);
 
+/* What somebody's disk says it is, made fit for the field os. (transfer full) */
+char *mf_image_os_text(const char *text);
+
 /* mf_image_meta_check() - is every field fit for use? INVALID names the field and what is allowed.
  */
 gboolean mf_image_meta_check(const MfImageMeta *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;

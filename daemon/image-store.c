@@ -116,12 +116,27 @@ mf_image_stage_directory(const MfImageStage *self)
   return self->directory;
 }
 
+/* What a killed builder started may write its last while we remove: then a folder is not empty when
+ * its turn comes. */
+static gboolean
+remove_patiently(const char *path)
+{
+  for (int i = 0; i < 20; i++) {
+    if (mf_tree_remove(path))
+      return TRUE;
+    if (errno != ENOTEMPTY && errno != EBUSY)
+      return FALSE;
+    g_usleep(50 * 1000);
+  }
+  return FALSE;
+}
+
 void
 mf_image_stage_free(MfImageStage *self)
 {
   if (self == NULL)
     return;
-  if (self->directory != NULL && !mf_tree_remove(self->directory))
+  if (self->directory != NULL && !remove_patiently(self->directory))
     g_message("cannot remove the unfinished image %s: %s, ignoring it", self->directory,
               g_strerror(errno));
   mf_fd_clear(&self->lock);

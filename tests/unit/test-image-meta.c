@@ -177,6 +177,23 @@ test_names(void)
   g_assert_false(mf_image_name_valid("ä"));
 }
 
+static void
+test_os_text(void)
+{
+  g_autofree char *plain = mf_image_os_text("Debian GNU/Linux 12");
+  g_assert_cmpstr(plain, ==, "Debian GNU/Linux 12");
+  g_autofree char *nasty = mf_image_os_text("\n\033[31mRed\xff Hat \342\200\256");
+  g_autoptr(MfImageMeta) meta = parse_good();
+  g_free(meta->os);
+  meta->os = g_strdup(nasty);
+  g_assert_true(mf_image_meta_check(meta, NULL));
+  g_autofree char *long_text = g_strnfill(1000, 'x');
+  g_autofree char *cut = mf_image_os_text(long_text);
+  g_free(meta->os);
+  meta->os = g_strdup(cut);
+  g_assert_true(mf_image_meta_check(meta, NULL));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -187,5 +204,6 @@ main(int argc, char **argv)
   g_test_add_func("/image-meta/initrd-needs-kernel", test_initrd_needs_kernel);
   g_test_add_func("/image-meta/digest", test_digest);
   g_test_add_func("/image-meta/names", test_names);
+  g_test_add_func("/image-meta/os-text", test_os_text);
   return g_test_run();
 }
