@@ -245,10 +245,15 @@ MfNetdTap
 mf_netd_links_tap(const MfNetdLinks *self, const char *bridge, const MfPort *port)
 {
   const Link *link = g_hash_table_lookup(self->links, port->tap);
+  gboolean bridgeless =
+      g_hash_table_lookup(self->links, bridge) == NULL && link != NULL && link->master == NULL;
   const char *problem = tap_problem(link, bridge);
+  if (bridgeless)
+    problem = tap_make_problem(link);
   MfNetdTap tap = {
       .problem = problem != NULL ? g_strdup_printf("the tap %s %s", port->tap, problem) : NULL,
-      .isolated = link != NULL && g_strcmp0(link->master, bridge) == 0 && link->isolated,
+      .isolated =
+          bridgeless || (link != NULL && g_strcmp0(link->master, bridge) == 0 && link->isolated),
       .used = link != NULL && link->carrier,
   };
   return tap;

@@ -30,6 +30,11 @@ typedef struct {
   gboolean used;     /* a machine, or anybody else, has it open */
 } MfNetdTap;
 void mf_netd_tap_clear(MfNetdTap *tap);
+/*
+ * While the whole bridge is missing, a tap that waits for it is as it should be, and as isolated as
+ * can be: the network's problem is told once, and no machine ends because libvirt restarts its
+ * network.
+ */
 MfNetdTap mf_netd_links_tap(const MfNetdLinks *self, const char *bridge, const MfPort *port);
 
 /*

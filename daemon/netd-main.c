@@ -73,6 +73,18 @@ lock(const MfConfig *config, GError **error)
   return TRUE;
 }
 
+/* Filters do not count: mayflyd makes them. */
+static gboolean
+is_made(const MfNetdState *state)
+{
+  if (state->network_problem != NULL || state->guard_problem != NULL)
+    return FALSE;
+  for (guint i = 0; i < state->ports->len; i++)
+    if (((const MfNetdPortState *)g_ptr_array_index(state->ports, i))->problem != NULL)
+      return FALSE;
+  return TRUE;
+}
+
 /* The guard first, then the network, then the taps on it; a second look for what libvirtd does a
  * moment later. */
 static int
@@ -90,8 +102,7 @@ run_once(MfNetd *netd)
       g_usleep(250000);
     g_clear_pointer(&state, mf_netd_state_free);
     state = mf_netd_pass(netd, TRUE);
-    g_auto(GStrv) problems = mf_netd_state_problems(state);
-    if (problems[0] == NULL || error != NULL)
+    if (is_made(state) || error != NULL)
       break;
   }
   g_autoptr(GError) write_error = NULL;

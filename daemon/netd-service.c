@@ -21,6 +21,8 @@
 #define SETTLE_MS 100
 /* At most this part of the time goes into looking. */
 #define REST_FACTOR 4
+/* Where the kernel will not tell. */
+#define LOOK_AGAIN_MS 600
 
 typedef struct {
   MfNetd *netd;
@@ -29,6 +31,7 @@ typedef struct {
   char *written; /* the last state but for its time */
   gint64 written_at, looked_until, look_took, asked_at;
   guint pending; /* source of the next pass, if one is due */
+  guint again;   /* the same, if nothing else comes first */
   gboolean asking, answered, ready;
 } Service;
 
@@ -72,6 +75,7 @@ on_answer(GObject *source, GAsyncResult *result, gpointer data)
   g_autoptr(GError) error = NULL;
   gboolean good = g_task_propagate_boolean(G_TASK(result), &error);
   self->asking = FALSE;
+  mf_netd_set_network_busy(self->netd, FALSE);
   self->answered = TRUE;
   if (good && ask->done != NULL)
     g_message("network %s: %s", ask->config->network, ask->done);
@@ -92,6 +96,7 @@ ask_libvirt(Service *self)
   ask->config = mf_netd_config(self->netd);
   ask->ports = mf_port_table_new(ask->config, NULL);
   self->asking = TRUE;
+  mf_netd_set_network_busy(self->netd, TRUE);
   self->asked_at = now;
   g_autoptr(GTask) task = g_task_new(NULL, NULL, on_answer, self);
   g_task_set_task_data(task, ask, ask_free);
@@ -139,6 +144,15 @@ tell_manager(Service *self, const MfNetdState *state)
 /* --- the loop --- */
 
 static gboolean
+on_again(gpointer data)
+{
+  Service *self = data;
+  self->again = 0;
+  schedule_pass(self);
+  return G_SOURCE_REMOVE;
+}
+
+static gboolean
 on_pass(gpointer data)
 {
   Service *self = data;
@@ -150,6 +164,8 @@ on_pass(gpointer data)
   write_state(self, state);
   tell_manager(self, state);
   ask_libvirt(self);
+  if (mf_netd_needs_look(self->netd) && self->again == 0)
+    self->again = g_timeout_add(LOOK_AGAIN_MS, on_again, self);
   return G_SOURCE_REMOVE;
 }
 
@@ -159,6 +175,7 @@ schedule_pass(gpointer data)
   Service *self = data;
   if (self->pending != 0)
     return;
+  g_clear_handle_id(&self->again, g_source_remove);
   gint64 rest_ms =
       (self->looked_until + REST_FACTOR * self->look_took - g_get_monotonic_time()) / 1000;
   self->pending = g_timeout_add((guint)CLAMP(rest_ms, SETTLE_MS, 1000), on_pass, self);
@@ -211,6 +228,7 @@ mf_netd_serve(MfNetd *netd)
   for (guint i = 0; i < G_N_ELEMENTS(sources); i++)
     g_clear_handle_id(&sources[i], g_source_remove);
   g_clear_handle_id(&self.pending, g_source_remove);
+  g_clear_handle_id(&self.again, g_source_remove);
   g_clear_pointer(&self.watch, mf_netd_watch_free);
   g_clear_pointer(&self.loop, g_main_loop_unref);
   g_free(self.written);

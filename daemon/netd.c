@@ -14,7 +14,10 @@
 /* libvirt needs one to three seconds to write a port's rules anew, and works on one port after
  * another. */
 #define CHANGING_MAX (30 * G_USEC_PER_SEC)
-#define RELOAD_EVERY (15 * G_USEC_PER_SEC)
+#define RELOAD_EVERY (5 * G_USEC_PER_SEC)
+/* A reload of libvirtd takes its NAT rules away and puts them back: what is missing only so long is
+ * no problem. */
+#define RULES_GRACE G_USEC_PER_SEC
 
 /* What is remembered of a port between two passes. */
 typedef struct {
@@ -34,7 +37,9 @@ struct MfNetd {
                            touched it */
   guint guard_restored;
   GError *network_error; /* from libvirt */
+  gboolean network_busy;
   gboolean needs_network;
+  gint64 rules_missing_since; /* libvirtd's part; 0 = all there */
   gint64 reloaded_at;
 };
 
@@ -92,10 +97,22 @@ mf_netd_set_network_error(MfNetd *self, const GError *error)
   self->network_error = copy;
 }
 
+void
+mf_netd_set_network_busy(MfNetd *self, gboolean busy)
+{
+  self->network_busy = busy;
+}
+
 gboolean
 mf_netd_needs_network(const MfNetd *self)
 {
   return self->needs_network;
+}
+
+gboolean
+mf_netd_needs_look(const MfNetd *self)
+{
+  return self->rules_missing_since != 0 || self->needs_network;
 }
 
 /* --- guard --- */
@@ -174,18 +191,33 @@ reload_libvirtd(MfNetd *self, const char *problem)
   g_message("network: %s; %s", problem, done ? "told libvirtd to reload" : error->message);
 }
 
+/* libvirtd's part of the network: NULL while it may just be at work on it. (transfer full) */
+static char *
+pass_libvirtd(MfNetd *self, gboolean restore)
+{
+  g_autofree char *problem = mf_netd_libvirtd_problem(self->config->network, self->ports);
+  gint64 now = g_get_monotonic_time();
+  if (problem == NULL) {
+    self->rules_missing_since = 0;
+    return NULL;
+  }
+  if (self->rules_missing_since == 0 || self->network_busy)
+    self->rules_missing_since = now;
+  if (restore && now - self->rules_missing_since < RULES_GRACE)
+    return NULL;
+  if (restore)
+    reload_libvirtd(self, problem);
+  return g_steal_pointer(&problem);
+}
+
 /* libvirtd being away alone harms nothing: bridge, rules and dnsmasq stay without it. */
 static void
 pass_network(MfNetd *self, MfNetdState *state, const MfNetdLinks *links, gboolean restore)
 {
   char *problem = mf_netd_links_bridge_problem(links, self->config->network, self->ports);
+  if (problem == NULL)
+    problem = pass_libvirtd(self, restore);
   self->needs_network = problem != NULL;
-  if (problem == NULL) {
-    problem = mf_netd_libvirtd_problem(self->config->network, self->ports);
-    if (problem != NULL && restore)
-      reload_libvirtd(self, problem);
-    self->needs_network = problem != NULL;
-  }
   gboolean away = g_error_matches(self->network_error, MF_ERROR, MF_ERROR_UNAVAILABLE);
   if (self->network_error != NULL && (problem != NULL || !away)) {
     g_free(problem);

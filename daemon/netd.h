@@ -24,8 +24,14 @@ MfPortTable *mf_netd_ports(const MfNetd *self);
 
 /* What libvirt said about the network last; NULL: all is well. */
 void mf_netd_set_network_error(MfNetd *self, const GError *error);
+/* libvirt is being asked for the network: what it keeps for it may be on its way. */
+void mf_netd_set_network_busy(MfNetd *self, gboolean busy);
 /* After a pass: the network needs libvirt to be asked again. */
 gboolean mf_netd_needs_network(const MfNetd *self);
+
+/* After a pass: something is not certain, or not there, yet; look again soon even if the kernel
+ * tells of no change. */
+gboolean mf_netd_needs_look(const MfNetd *self);
 
 /*
  * mf_netd_pass() - look once.

@@ -151,6 +151,9 @@ test_tap_and_bridge(void)
       mf_netd_links_parse("[" TAP("mf0", IDLE, "", "false") "]", "[]", NULL);
   g_autofree char *missing = mf_netd_links_bridge_problem(none, "mayfly0", table);
   g_assert_nonnull(strstr(missing, "missing"));
+  tap = mf_netd_links_tap(none, "mayfly0", mf_port_table_get(table, 0));
+  g_assert_null(tap.problem);
+  g_assert_true(tap.isolated);
   g_autofree char *all = mf_netd_links_plan_removal(none, "mayfly0");
   g_assert_cmpstr(all, ==, "link del dev mf0\n");
   g_autoptr(MfNetdLinks) bare = mf_netd_links_parse("[" BRIDGE "]", "[]", NULL);
