@@ -107,7 +107,9 @@ check_port(MfNetwork *self, MfPort *port, gboolean addresses_changed)
     g_message("port %s: %s", port->tap, fault);
     port_fault(self, port, fault);
     bind_port(self, port, TRUE);
-  } else if (!port->bound || addresses_changed) {
+  } else if (!port->bound || (addresses_changed && port->job == NULL)) {
+    /* Made anew, the port is without a filter for a moment: it must not be lent meanwhile. */
+    port->bound = FALSE;
     bind_port(self, port, FALSE);
   }
 }
@@ -235,6 +237,11 @@ void
 mf_network_release(MfNetwork *self, MfPort *port)
 {
   mf_port_table_release(self->ports, port, g_get_monotonic_time());
+  /* The host's addresses may have changed under the machine, whose binding then had to stay. */
+  if (self->state != NULL && port->bound) {
+    port->bound = FALSE;
+    bind_port(self, port, FALSE);
+  }
   g_signal_emit(self, signals[AVAILABLE], 0);
 }
 
