@@ -265,11 +265,12 @@ void
 mf_api_jobs_console(MfApiRequest *request)
 {
   GError *error = NULL;
-  MfApiOutput output = {.form = MF_OUTPUT_MERGED};
+  guint64 offset = 0;
+  gboolean follow = FALSE;
   MfJob *job = mf_api_find_job(request, &error);
-  if (job == NULL || !mf_api_query_uint(request, "offset", G_MAXINT64, &output.offset, &error) ||
-      !mf_api_query_flag(request, "follow", &output.follow, &error))
+  if (job == NULL || !mf_api_query_uint(request, "offset", G_MAXINT64, &offset, &error) ||
+      !mf_api_query_flag(request, "follow", &follow, &error))
     mf_api_reply_error(request, error);
   else
-    mf_api_stream_job_output(request, job, NULL, &output);
+    mf_api_stream_job_output(request, job, NULL, MF_OUTPUT_MERGED, offset, follow);
 }
