@@ -11,8 +11,7 @@
 
 /* Root gets in when others have taken every connection: somebody has to be able to look. */
 #define ROOT_EXTRA 8
-/* Told that there is no room, and kept open until they have read it; beyond these nobody is told.
- */
+/* Told why they are refused, and kept open until they have read it; beyond these nobody is told. */
 #define MAX_REFUSED       64
 #define MAX_REFUSED_READS 256
 #define REFUSED_LIFE      2 /* seconds without a byte */
@@ -58,16 +57,11 @@ on_refused(GSocket *socket, GIOCondition condition, gpointer data)
   return G_SOURCE_REMOVE;
 }
 
-static void
-refuse(MfApi *self, GSocket *socket)
+void
+mf_api_limits_refuse(MfApi *self, GSocket *socket, const char *text)
 {
   if (g_hash_table_size(self->refused) >= MAX_REFUSED)
     return;
-  g_autofree char *detail =
-      g_strdup_printf("mayflyd already serves %u connections, the most it may (max-connections in "
-                      "[http]): try again later.",
-                      self->config->max_connections);
-  g_autofree char *text = mf_api_problem_response(MF_ERROR_BUSY, 503, detail);
   send_text(socket, text);
   g_socket_shutdown(socket, FALSE, TRUE, NULL);
   /* The source also fires when nothing comes for so long. */
@@ -87,7 +81,12 @@ mf_api_limits_admit(MfApi *self, GSocket *socket, uid_t uid)
   guint limit = self->config->max_connections + (uid == 0 ? ROOT_EXTRA : 0);
   if (g_hash_table_size(self->connections) < limit)
     return TRUE;
-  refuse(self, socket);
+  g_autofree char *detail =
+      g_strdup_printf("mayflyd already serves %u connections, the most it may (max-connections in "
+                      "[http]): try again later.",
+                      self->config->max_connections);
+  g_autofree char *text = mf_api_problem_response(MF_ERROR_BUSY, 503, detail);
+  mf_api_limits_refuse(self, socket, text);
   return FALSE;
 }
 
@@ -99,9 +98,15 @@ deadline_passed(gpointer data)
       "The request did not arrive whole within %" G_GUINT64_FORMAT " s (header-timeout in [http]).",
       self->api->config->header_timeout);
   g_autofree char *text = mf_api_problem_response(MF_ERROR_TIMEOUT, 408, detail);
-  send_text(g_socket_connection_get_socket(self->stream), text);
-  mf_api_connection_abort(self);
+  GSocket *socket = g_socket_connection_get_socket(self->stream);
   g_clear_pointer(&self->deadline, g_source_unref);
+  if (self->intake != NULL) {
+    mf_api_limits_refuse(self->api, socket, text);
+    mf_api_connection_free(self);
+  } else {
+    send_text(socket, text);
+    mf_api_connection_abort(self);
+  }
   return G_SOURCE_REMOVE;
 }
 
@@ -130,31 +135,14 @@ too_large(MfApiConnection *self, SoupServerMessage *message)
   soup_message_body_truncate(body);
 }
 
-/* libsoup would take this length for one, and complain in the log about what the client did. */
-static void
-refuse_length(MfApiConnection *self, SoupServerMessage *message)
-{
-  g_autofree char *text = mf_api_problem_response(
-      MF_ERROR_INVALID, 400, "The Content-Length is no length that a body can have.");
-  g_autoptr(GSocketConnection) kept = g_object_ref(self->stream);
-  g_autoptr(GIOStream) stream = soup_server_message_steal_connection(message);
-  send_text(g_socket_connection_get_socket(kept), text);
-  g_io_stream_close(stream, NULL, NULL);
-}
-
 static void
 on_got_headers(SoupServerMessage *message, gpointer data)
 {
   MfApiConnection *self = data;
   SoupMessageHeaders *headers = soup_server_message_get_request_headers(message);
   goffset length = soup_message_headers_get_content_length(headers);
-  if (soup_message_headers_get_encoding(headers) != SOUP_ENCODING_CONTENT_LENGTH)
-    return;
-  if (length < 0) {
-    refuse_length(self, message);
-    return;
-  }
-  if ((guint64)length <= self->api->config->max_body)
+  if (soup_message_headers_get_encoding(headers) != SOUP_ENCODING_CONTENT_LENGTH ||
+      (guint64)length <= self->api->config->max_body)
     return;
   too_large(self, message);
   /* Who asked before sending is answered now, and sends nothing. */
@@ -174,40 +162,9 @@ on_got_chunk(SoupServerMessage *message, GBytes *chunk, gpointer data)
     mf_api_connection_abort(self);
 }
 
-/* libsoup keeps a connection open only where it is libsoup that listens; so each has one request,
- * and says so. */
-static void
-say_close(SoupServerMessage *message)
-{
-  soup_message_headers_replace(soup_server_message_get_response_headers(message), "Connection",
-                               "close");
-}
-
-/*
- * libsoup refuses by itself what it cannot read, in a number without a word, and asks nobody: so
- * the words are put there before, and taken back when the request turns out to be one.
- */
-static void
-prepare_refusal(SoupServerMessage *message)
-{
-  say_close(message);
-  mf_api_problem_body(message, MF_ERROR_INVALID, 400,
-                      "This is no request that can be understood: HTTP/1.1 with a Host header and "
-                      "a properly escaped path is spoken here.");
-}
-
-void
-mf_api_limits_forget_refusal(SoupServerMessage *message)
-{
-  soup_message_body_truncate(soup_server_message_get_response_body(message));
-  soup_message_headers_remove(soup_server_message_get_response_headers(message), "Content-Type");
-  say_close(message);
-}
-
 void
 mf_api_limits_watch_message(MfApiConnection *self, SoupServerMessage *message)
 {
-  prepare_refusal(message);
   g_signal_connect(message, "got-headers", G_CALLBACK(on_got_headers), self);
   g_signal_connect(message, "got-chunk", G_CALLBACK(on_got_chunk), self);
 }

@@ -5,7 +5,8 @@
  * What the parts of the API share: connections, requests, answers, streams. Only api*.c and their
  * tests include this.
  *
- *   listener → connection (peer, deadline) → libsoup → request (one route) → answer, wait or stream
+ *   listener → connection (peer, deadline) → intake (its head) → libsoup → request (one route) →
+ * answer, wait or stream
  *
  * libsoup owns the message; it must not be touched after its "finished". So everything of ours
  * hangs on the request, which is told first (request->gone), and what runs on (a worker) holds the
@@ -18,6 +19,7 @@
 #include "daemon/error.h"
 
 typedef struct MfApiConnection MfApiConnection;
+typedef struct MfApiIntake MfApiIntake;
 typedef struct MfApiMetrics MfApiMetrics;
 typedef struct MfApiRequest MfApiRequest;
 typedef struct MfApiStream MfApiStream;
@@ -38,7 +40,7 @@ struct MfApi {
   GSource *accept_source;
   GHashTable *connections; /* set of MfApiConnection */
   GHashTable *requests;    /* set of MfApiRequest that exist */
-  GHashTable *refused;     /* connections that were told there is no room; api-limits.c */
+  GHashTable *refused;     /* connections that are told why they are refused; api-limits.c */
   GHashTable *admins;      /* uid → Verdict, for a short while; api-peer.c */
   MfApiMetrics *metrics;
   GCancellable *stop; /* cancelled when the API ends */
@@ -52,15 +54,25 @@ struct MfApiConnection {
   MfApi *api;
   GSocketConnection *stream;
   MfApiPeer peer;
-  GSource *deadline;  /* for a whole request to have come */
-  guint64 body;       /* bytes of its body up to now */
-  gboolean too_large; /* its body is thrown away as it comes */
+  MfApiIntake *intake; /* until libsoup has it */
+  GSource *deadline;   /* for a whole request to have come */
+  guint64 body;        /* bytes of its body up to now */
+  gboolean too_large;  /* its body is thrown away as it comes */
 };
 
 /* Hand a connected socket over, as the listener does. */
 void mf_api_admit(MfApi *self, GSocket *socket);
+/* Gives it to libsoup, which owns it from here on, by a stream that begins with a whole head. */
+void mf_api_connection_serve(MfApiConnection *self, GIOStream *transport);
+/* Closes it, while libsoup does not have it. */
+void mf_api_connection_free(MfApiConnection *self);
 /* Breaks the connection off, without another word: what was promised cannot be kept. */
 void mf_api_connection_abort(MfApiConnection *self);
+
+/* The head of its request: api-intake.c; bytes read too early: api-transport.c. */
+void mf_api_intake_start(MfApiConnection *connection);
+void mf_api_intake_free(MfApiIntake *self);
+GIOStream *mf_api_transport_new(GSocketConnection *socket, GBytes *first);
 
 /* Limits: api-limits.c. */
 /* Is there room? If not, the client is told, and @socket is to be forgotten. */
@@ -68,7 +80,9 @@ gboolean mf_api_limits_admit(MfApi *self, GSocket *socket, uid_t uid);
 void mf_api_limits_start_deadline(MfApiConnection *self);
 void mf_api_limits_stop_deadline(MfApiConnection *self);
 void mf_api_limits_watch_message(MfApiConnection *self, SoupServerMessage *message);
-void mf_api_limits_forget_refusal(SoupServerMessage *message);
+/* Says @text, a whole answer, and lets the client read it: nothing else will come of this
+ * connection. */
+void mf_api_limits_refuse(MfApi *self, GSocket *socket, const char *text);
 void mf_api_limits_refused_free(gpointer data);
 
 /* Peers: api-peer.c. Finish: FALSE if the kernel does not say who it is. */

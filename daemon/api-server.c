@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections: accepted here, identified, handed to libsoup. The remote address given to libsoup is
- * an object of our own for each connection, which leads from a message back to its connection and
- * dies with it.
+ * Connections: accepted here, identified, handed to the intake and then to libsoup. The remote
+ * address given to libsoup is an object of our own for each connection, which leads from a message
+ * back to its connection and dies with it.
  */
 #include "daemon/api-private.h"
 
@@ -21,12 +21,11 @@ connection_quark(void)
   return g_quark_from_static_string("mf-api-connection");
 }
 
-/* libsoup has let the connection go. */
-static void
-connection_free(gpointer data)
+void
+mf_api_connection_free(MfApiConnection *self)
 {
-  MfApiConnection *self = data;
   mf_api_limits_stop_deadline(self);
+  mf_api_intake_free(self->intake);
   if (self->api != NULL)
     g_hash_table_remove(self->api->connections, self);
   g_clear_object(&self->stream);
@@ -49,16 +48,19 @@ some_address(void)
 }
 
 static void
-take_connection(MfApi *self, MfApiConnection *connection)
+on_let_go(gpointer data)
+{
+  mf_api_connection_free(data);
+}
+
+void
+mf_api_connection_serve(MfApiConnection *self, GIOStream *transport)
 {
   g_autoptr(GSocketAddress) local = some_address();
   g_autoptr(GSocketAddress) remote = some_address();
   g_autoptr(GError) error = NULL;
-  g_hash_table_add(self->connections, connection);
-  g_object_set_qdata_full(G_OBJECT(remote), connection_quark(), connection, connection_free);
-  mf_api_limits_start_deadline(connection);
-  if (!soup_server_accept_iostream(self->server, G_IO_STREAM(connection->stream), local, remote,
-                                   &error))
+  g_object_set_qdata_full(G_OBJECT(remote), connection_quark(), self, on_let_go);
+  if (!soup_server_accept_iostream(self->api->server, transport, local, remote, &error))
     g_warning("A connection could not be served: %s", error->message);
 }
 
@@ -87,7 +89,9 @@ on_identified(GObject *source, GAsyncResult *result, gpointer data)
   connection->api = arrival->api;
   connection->peer = peer;
   connection->stream = g_socket_connection_factory_create_connection(socket);
-  take_connection(arrival->api, connection);
+  g_hash_table_add(arrival->api->connections, connection);
+  mf_api_limits_start_deadline(connection);
+  mf_api_intake_start(connection);
 }
 
 void
@@ -217,6 +221,20 @@ mf_api_new(MfScheduler *scheduler, int listen_fd, GError **error)
   return self;
 }
 
+/* Those that libsoup has it lets go in its own time. */
+static void
+end_connections(MfApi *self)
+{
+  g_autoptr(GList) connections = g_hash_table_get_keys(self->connections);
+  for (GList *item = connections; item != NULL; item = item->next) {
+    MfApiConnection *connection = item->data;
+    mf_api_limits_stop_deadline(connection);
+    connection->api = NULL;
+    if (connection->intake != NULL)
+      mf_api_connection_free(connection);
+  }
+}
+
 void
 mf_api_free(MfApi *self)
 {
@@ -229,13 +247,7 @@ mf_api_free(MfApi *self)
   g_signal_handlers_disconnect_by_data(self->server, self);
   soup_server_disconnect(self->server);
   g_clear_object(&self->server);
-  GHashTableIter iter;
-  gpointer connection;
-  for (g_hash_table_iter_init(&iter, self->connections);
-       g_hash_table_iter_next(&iter, &connection, NULL);) {
-    mf_api_limits_stop_deadline(connection);
-    ((MfApiConnection *)connection)->api = NULL;
-  }
+  end_connections(self);
   g_hash_table_unref(self->connections);
   g_hash_table_unref(self->requests);
   g_hash_table_unref(self->refused);

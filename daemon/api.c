@@ -156,7 +156,9 @@ void
 mf_api_dispatch(MfApiConnection *connection, SoupServerMessage *message)
 {
   const MfConfig *config = connection->api->config;
-  mf_api_limits_forget_refusal(message);
+  /* libsoup keeps a connection open only where it is libsoup that listens: say so. */
+  soup_message_headers_replace(soup_server_message_get_response_headers(message), "Connection",
+                               "close");
   if (connection->too_large) {
     g_autofree char *detail =
         g_strdup_printf("The body is larger than the %" G_GUINT64_FORMAT

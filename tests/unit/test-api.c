@@ -69,7 +69,7 @@ test_end(ApiFixture *f, gconstpointer unused)
   api_fixture_set_peer(f, 7, FALSE);
   g_autoptr(HttpAnswer) third = api_expect(f, "DELETE", "/v1/jobs/a", NULL, 202);
   g_assert_cmpstr(job->cancelled, ==, "cancelled by its owner");
-  api_refused(f, "DELETE", "/v1/jobs/a?reason=%1b[2J", NULL, 400, "printable");
+  api_refused(f, "DELETE", "/v1/jobs/a?reason=%1b%5b2J", NULL, 400, "printable");
 }
 
 static void
