@@ -65,16 +65,18 @@ mf_api_execs_output(MfApiRequest *request)
 {
   GError *error = NULL;
   MfJob *job = NULL;
-  guint64 offset = 0;
-  gboolean follow = FALSE;
+  MfApiOutput output = {0};
   gint form = MF_OUTPUT_MERGED;
   MfExec *exec = find_exec(request, &job, &error);
-  if (exec == NULL || !mf_api_query_uint(request, "offset", G_MAXINT64, &offset, &error) ||
-      !mf_api_query_flag(request, "follow", &follow, &error) ||
-      !mf_api_query_choice(request, "form", "mux merged stdout stderr", &form, &error))
+  if (exec == NULL || !mf_api_query_uint(request, "offset", G_MAXINT64, &output.offset, &error) ||
+      !mf_api_query_flag(request, "follow", &output.follow, &error) ||
+      !mf_api_query_flag(request, "pace", &output.pace, &error) ||
+      !mf_api_query_choice(request, "form", "mux merged stdout stderr", &form, &error)) {
     mf_api_reply_error(request, error);
-  else
-    mf_api_stream_job_output(request, job, exec, (MfOutputForm)form, offset, follow);
+    return;
+  }
+  output.form = (MfOutputForm)form;
+  mf_api_stream_job_output(request, job, exec, &output);
 }
 
 void

@@ -265,12 +265,11 @@ void
 mf_api_jobs_console(MfApiRequest *request)
 {
   GError *error = NULL;
-  guint64 offset = 0;
-  gboolean follow = FALSE;
+  MfApiOutput output = {.form = MF_OUTPUT_MERGED};
   MfJob *job = mf_api_find_job(request, &error);
-  if (job == NULL || !mf_api_query_uint(request, "offset", G_MAXINT64, &offset, &error) ||
-      !mf_api_query_flag(request, "follow", &follow, &error))
+  if (job == NULL || !mf_api_query_uint(request, "offset", G_MAXINT64, &output.offset, &error) ||
+      !mf_api_query_flag(request, "follow", &output.follow, &error))
     mf_api_reply_error(request, error);
   else
-    mf_api_stream_job_output(request, job, NULL, MF_OUTPUT_MERGED, offset, follow);
+    mf_api_stream_job_output(request, job, NULL, &output);
 }

@@ -182,8 +182,15 @@ MfApiStream *mf_api_stream_start(MfApiRequest *request, const char *content_type
                                  gpointer source, GDestroyNotify free_source);
 /* There may be more now. */
 void mf_api_stream_wake(MfApiStream *self);
-void mf_api_stream_job_output(MfApiRequest *request, MfJob *job, MfExec *exec, MfOutputForm form,
-                              guint64 offset, gboolean follow);
+typedef struct {
+  MfOutputForm form;
+  guint64 offset;
+  gboolean follow;
+  gboolean pace; /* the guest's process waits for this reader */
+} MfApiOutput;
+/* @exec: NULL for the console. */
+void mf_api_stream_job_output(MfApiRequest *request, MfJob *job, MfExec *exec,
+                              const MfApiOutput *output);
 
 /* Metrics: api-metrics.c. */
 MfApiMetrics *mf_api_metrics_new(MfScheduler *scheduler);

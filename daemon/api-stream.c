@@ -115,9 +115,7 @@ typedef struct {
   MfOutputLog *log; /* NULL: the console of a machine that has not started */
   guint log_watch;
   MfOutputReader *reader;
-  MfOutputForm form;
-  guint64 offset;
-  gboolean follow;
+  MfApiOutput wanted;
   gboolean watches; /* the owner follows: the job lives as long as the connection */
   MfApiStream *stream;
 } Output;
@@ -149,8 +147,10 @@ static void
 output_open(Output *self, MfOutputLog *log)
 {
   self->log = mf_output_log_ref(log);
-  self->reader = mf_output_reader_new(log, self->form, self->offset);
-  if (self->follow)
+  self->reader = mf_output_reader_new(log, self->wanted.form, self->wanted.offset);
+  if (self->wanted.pace)
+    mf_output_reader_set_pacing(self->reader);
+  if (self->wanted.follow)
     self->log_watch = mf_output_log_watch(log, on_log, self);
 }
 
@@ -159,7 +159,7 @@ output_next(gpointer data, gboolean *ended, GError **error)
 {
   Output *self = data;
   /* Asked before reading: what comes after the question may not be in what is read. */
-  gboolean last = !self->follow || mf_job_get_state(self->job) == MF_JOB_FINISHED;
+  gboolean last = !self->wanted.follow || mf_job_get_state(self->job) == MF_JOB_FINISHED;
   if (self->log == NULL && mf_job_get_console(self->job) != NULL)
     output_open(self, mf_job_get_console(self->job));
   if (self->log == NULL) {
@@ -183,22 +183,22 @@ on_job(MfJob *job, gpointer data)
 }
 
 void
-mf_api_stream_job_output(MfApiRequest *request, MfJob *job, MfExec *exec, MfOutputForm form,
-                         guint64 offset, gboolean follow)
+mf_api_stream_job_output(MfApiRequest *request, MfJob *job, MfExec *exec, const MfApiOutput *output)
 {
+  gboolean mine = request->peer.uid == mf_job_get_owner(job);
   Output *self = g_new0(Output, 1);
   self->scheduler = g_object_ref(request->api->scheduler);
   self->job = g_object_ref(job);
-  self->form = form;
-  self->offset = offset;
-  self->follow = follow;
+  self->wanted = *output;
+  /* Only its owner may make a job wait. */
+  self->wanted.pace = output->pace && output->follow && mine;
   if (exec != NULL)
     output_open(self, mf_exec_get_output(exec));
-  if (follow) {
+  if (output->follow) {
     g_signal_connect(job, "state-changed", G_CALLBACK(on_job), self);
     g_signal_connect(job, "changed", G_CALLBACK(on_job), self);
   }
-  self->watches = follow && exec != NULL && request->peer.uid == mf_job_get_owner(job);
+  self->watches = output->follow && exec != NULL && mine;
   if (self->watches)
     mf_scheduler_watch(self->scheduler, job);
   self->stream =

@@ -26,7 +26,7 @@ static const MfApiRoute routes[] = {
     {"GET", "/v1/jobs/{id}/events", mf_api_events_job, "", FALSE},
     {"POST", "/v1/jobs/{id}/execs", mf_api_execs_create, "", FALSE},
     {"GET", "/v1/jobs/{id}/execs/{n}", mf_api_execs_get, "wait timeout", FALSE},
-    {"GET", "/v1/jobs/{id}/execs/{n}/output", mf_api_execs_output, "offset follow form", FALSE},
+    {"GET", "/v1/jobs/{id}/execs/{n}/output", mf_api_execs_output, "offset follow pace form", FALSE},
     {"POST", "/v1/jobs/{id}/execs/{n}/resize", mf_api_execs_resize, "", FALSE},
     {"POST", "/v1/jobs/{id}/execs/{n}/signal", mf_api_execs_signal, "", FALSE},
     {"POST", "/v1/jobs/{id}/execs/{n}/stdin", mf_api_execs_stdin, "offset eof", FALSE},

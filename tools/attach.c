@@ -233,6 +233,7 @@ start_following(Attach *self)
   MfFollowOptions options = {.path = output,
                              .mux = TRUE,
                              .follow = TRUE,
+                             .pace = TRUE,
                              .out = self->options.out,
                              .err = self->options.err};
   self->follow = mf_follow_new(self->client, &options);

@@ -299,9 +299,10 @@ start_pass(MfFollow *self)
     return;
   self->final_pass = self->finished;
   self->pass_empty = TRUE;
-  g_autofree char *path = g_strdup_printf("%s?offset=%" G_GUINT64_FORMAT "&follow=%d%s", self->path,
-                                          self->offset, self->options.follow && !self->finished,
-                                          self->options.mux ? "&form=mux" : "");
+  g_autofree char *path =
+      g_strdup_printf("%s?offset=%" G_GUINT64_FORMAT "&follow=%d%s%s", self->path, self->offset,
+                      self->options.follow && !self->finished, self->options.mux ? "&form=mux" : "",
+                      self->options.pace ? "&pace=1" : "");
   mf_client_stream_async(self->client, path, g_task_get_cancellable(self->task), on_stream,
                          g_object_ref(self));
 }

@@ -15,6 +15,7 @@ typedef struct {
   const char *path;   /* "/v1/jobs/ID/execs/N/output", without a query */
   gboolean mux;       /* take it apart: stderr to @err; else everything goes to @out as it comes */
   gboolean follow;    /* until mf_follow_set_finished(); else what there is now */
+  gboolean pace;      /* a slow reader of ours makes the command in the machine wait */
   gboolean visible;   /* control bytes are spelled out, see text.h */
   int out, err;
 } MfFollowOptions;

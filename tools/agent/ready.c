@@ -34,10 +34,16 @@ mf_ready_level_to_string(MfReadyLevel level)
   return names[level];
 }
 
+/* The folder says it, but only some time after systemd has become the first process. */
 bool
 mf_ready_has_systemd(void)
 {
-  return access("/run/systemd/system", F_OK) == 0;
+  char program[256];
+  ssize_t length = readlink("/proc/1/exe", program, sizeof program - 1);
+  program[length > 0 ? length : 0] = '\0';
+  const char *name = strrchr(program, '/');
+  return access("/run/systemd/system", F_OK) == 0 ||
+         (name != NULL && strncmp(name, "/systemd", 8) == 0);
 }
 
 static bool

@@ -308,8 +308,13 @@ follow_boot(MfSession *self)
   }
   if (mf_poller_got(&self->poller, self->boot_place) == 0)
     return;
-  if (!mf_init_follow_root(self->boot_fd))
+  /* First the root comes; then the other end closes, when the image's init has taken over. */
+  if (!self->in_root && !mf_init_follow_root(self->boot_fd))
     _exit(1);
+  if (!self->in_root) {
+    self->in_root = true;
+    return;
+  }
   mf_util_close(&self->boot_fd);
   load_job_file(self);
 }

@@ -28,7 +28,7 @@ typedef struct {
   /* From our initrd we begin before there is a root file system: requests wait for it, the greeting
    * does not. */
   int boot_fd, boot_place; /* -1: the root is there */
-  bool port_told;
+  bool port_told, in_root;
 } MfSession;
 
 /* @boot_fd: from init.h, or -1. Returns when the agent's work is done. */
