@@ -21,7 +21,8 @@
 #include "tools/terminal.h"
 #include "tools/watch.h"
 
-#define STALL_MS 1000
+#define STALL_MS        1000
+#define CANCEL_AGAIN_MS 300
 
 typedef struct {
   MfClient *client;
@@ -35,7 +36,7 @@ typedef struct {
   MfJson *job; /* the newest document */
   char *id;    /* of the job, once it is there */
   guint exec;
-  guint under_way;  /* watch and follower */
+  guint under_way;  /* calls, watch and follower that point to us */
   guint signals;    /* Ctrl-C and the like so far */
   gboolean running; /* the exec was seen running */
   gboolean exec_ended;
@@ -102,12 +103,39 @@ send_signal(Attach *self, const char *name)
   mf_client_call_async(self->client, "POST", path, body, NULL, NULL, on_call_done, NULL);
 }
 
+static void cancel_job(Attach *self);
+
+static gboolean
+on_cancel_again(gpointer data)
+{
+  Attach *self = data;
+  self->under_way--;
+  if (!self->job_ended && !g_cancellable_is_cancelled(self->cancellable))
+    cancel_job(self);
+  return G_SOURCE_REMOVE;
+}
+
+/* mayflyd may be on its way up again: the wish must not get lost. */
+static void
+on_cancelled(GObject *source, GAsyncResult *result, gpointer data)
+{
+  Attach *self = data;
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJson) answer = mf_client_call_finish(MF_CLIENT(source), result, &error);
+  if (answer == NULL && mf_client_error_is_passing(error))
+    g_timeout_add(CANCEL_AGAIN_MS, on_cancel_again, self);
+  else
+    self->under_way--;
+}
+
 static void
 cancel_job(Attach *self)
 {
   g_autofree char *base = mf_client_path("jobs", self->id, NULL);
   g_autofree char *path = g_strconcat(base, "?reason=interrupted%20by%20its%20owner", NULL);
-  mf_client_call_async(self->client, "DELETE", path, NULL, NULL, NULL, on_call_done, NULL);
+  self->under_way++;
+  mf_client_call_async(self->client, "DELETE", path, NULL, NULL, self->cancellable, on_cancelled,
+                       self);
 }
 
 static gboolean
@@ -239,7 +267,7 @@ start_following(Attach *self)
   self->follow = mf_follow_new(self->client, &options);
   g_signal_connect(self->follow, "data", G_CALLBACK(on_first_data), self);
   g_autoptr(MfWatch) watch = mf_watch_new(self->client, events, on_job, self);
-  self->under_way = 2;
+  self->under_way += 2;
   mf_follow_run_async(self->follow, self->cancellable, on_follow_over, self);
   mf_watch_run_async(watch, self->cancellable, on_watch_over, self);
 }
@@ -348,7 +376,7 @@ run(Attach *self, const char *path, MfJson *body)
   /* A reader that is gone is an error of writing, not our death. */
   signal(SIGPIPE, SIG_IGN);
 
-  self->under_way = 1;
+  self->under_way++;
   mf_client_call_async(self->client, "POST", path, body, NULL, self->cancellable, on_created, self);
   g_main_loop_run(self->loop);
 

@@ -274,9 +274,10 @@ on_stream(GObject *source, GAsyncResult *result, gpointer user_data)
     return;
   }
   g_autoptr(GOutputStream) memory = g_memory_output_stream_new_resizable();
+  GCancellable *cancellable = g_task_get_cancellable(task);
   g_output_stream_splice_async(
       memory, stream, G_OUTPUT_STREAM_SPLICE_CLOSE_SOURCE | G_OUTPUT_STREAM_SPLICE_CLOSE_TARGET,
-      G_PRIORITY_DEFAULT, g_task_get_cancellable(task), on_problem_read, g_steal_pointer(&task));
+      G_PRIORITY_DEFAULT, cancellable, on_problem_read, g_steal_pointer(&task));
 }
 
 void
