@@ -19,8 +19,7 @@
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
 
-/* --- a little of libxml2, without casts
- * ---------------------------------------------------------------------------- */
+/* --- a little of libxml2, without casts --- */
 
 static xmlNode *
 add(xmlNode *parent, const char *name, const char *text)
@@ -104,9 +103,7 @@ text_of(xmlNode *node)
   return g_strstrip(text);
 }
 
-/* --- the values
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- the values --- */
 
 static gboolean
 check_text(const char *what, const char *value, gboolean needed, GError **error)
@@ -158,8 +155,7 @@ check_spec(const MfDomainSpec *spec, GError **error)
   return TRUE;
 }
 
-/* --- identity, memory, boot
- * ---------------------------------------------------------------------------------------- */
+/* --- identity, memory, boot --- */
 
 /* The reaper and a restarted daemon know a domain as ours by this, not only by its name. */
 static void
@@ -278,9 +274,7 @@ set_boot(xmlNode *os, const MfImage *image)
   add(os, "cmdline", cmdline);
 }
 
-/* --- devices
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- devices --- */
 
 /* Goldens keep their owner whatever happens: libvirt would give them to QEMU's user, and not give
  * them back. */
@@ -413,9 +407,7 @@ set_devices(xmlNode *devices, const MfDomainSpec *spec)
   set(target, "name", MF_FRAME_PORT_NAME);
 }
 
-/* --- all of it
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- all of it --- */
 
 static xmlDoc *
 parse(const char *text, GError **error)

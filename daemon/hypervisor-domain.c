@@ -94,9 +94,7 @@ mf_hypervisor_find_domain(virConnectPtr connection, const char *id, GError **err
   return domain;
 }
 
-/* --- start
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- start --- */
 
 static gboolean
 start_work(virConnectPtr connection, gpointer data, GCancellable *cancellable, GError **error)
@@ -123,8 +121,7 @@ mf_hypervisor_start_finish(MfHypervisor *self, GAsyncResult *r, GError **error)
   return mf_hypervisor_call_finish(self, r, start_work, error) != NULL;
 }
 
-/* --- resume, shutdown
- * ---------------------------------------------------------------------------------------------- */
+/* --- resume, shutdown --- */
 
 static gboolean
 resume_work(virConnectPtr connection, gpointer data, GCancellable *cancellable, GError **error)
@@ -184,9 +181,7 @@ mf_hypervisor_shutdown_finish(MfHypervisor *self, GAsyncResult *r, GError **erro
   return mf_hypervisor_call_finish(self, r, shutdown_work, error) != NULL;
 }
 
-/* --- destroy
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- destroy --- */
 
 /* Its own domain found again each time: between two tries it may have ended by itself. */
 static gboolean
@@ -245,9 +240,7 @@ mf_hypervisor_destroy_finish(MfHypervisor *self, GAsyncResult *r, GError **error
   return mf_hypervisor_call_finish(self, r, destroy_work, error) != NULL;
 }
 
-/* --- list
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- list --- */
 
 static gboolean
 list_work(virConnectPtr connection, gpointer data, GCancellable *cancellable, GError **error)

@@ -46,8 +46,7 @@ mf_hypervisor_overlay_path(MfHypervisor *self, const char *id)
   return g_build_filename(folder, name, NULL);
 }
 
-/* --- prepare: the pool and the filters
- * ----------------------------------------------------------------------------- */
+/* --- prepare: the pool and the filters --- */
 
 static char *
 pool_path(virStoragePoolPtr pool)
@@ -149,9 +148,7 @@ mf_hypervisor_prepare_finish(MfHypervisor *self, GAsyncResult *r, GError **error
   return mf_hypervisor_call_finish(self, r, prepare_work, error) != NULL;
 }
 
-/* --- create
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- create --- */
 
 typedef struct {
   char *id;
@@ -276,9 +273,7 @@ mf_hypervisor_create_overlay_finish(MfHypervisor *self, GAsyncResult *r, GError 
   return overlay != NULL ? g_strdup(overlay->path) : NULL;
 }
 
-/* --- delete
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- delete --- */
 
 /* The file counts: the pool may not know of it (made before libvirtd forgot), or know of one that
  * is gone. */
@@ -312,9 +307,7 @@ mf_hypervisor_delete_overlay_finish(MfHypervisor *self, GAsyncResult *r, GError 
   return mf_hypervisor_call_finish(self, r, delete_work, error) != NULL;
 }
 
-/* --- list
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- list --- */
 
 static void
 list_on_worker(GTask *task, gpointer source, gpointer task_data, GCancellable *cancellable)

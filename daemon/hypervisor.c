@@ -42,8 +42,7 @@ mf_hypervisor_finalize(GObject *object)
 {
   MfHypervisor *self = MF_HYPERVISOR(object);
 
-  /* Every call holds a reference to us, so what may still run is the closing of a connection: not
-   * to be waited for. */
+  /* Every call holds a reference to us, so none is left. */
   g_thread_pool_free(self->workers, FALSE, FALSE);
   g_free(self->problem);
   g_free(self->versions);
