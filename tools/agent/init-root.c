@@ -138,12 +138,51 @@ mount_any(const char *device, const char *target, const char *types, unsigned lo
   return false;
 }
 
+/*
+ * What mount(8) would do with rootflags=: words that are the kernel's own are flags, all others go
+ * to the file system, which knows none of the first. Return: the others, comma-separated (free).
+ */
+static char *
+split_options(const char *options, unsigned long *flags)
+{
+  static const struct {
+    const char *word;
+    unsigned long flag;
+  } words[] = {{"noatime", MS_NOATIME},
+               {"nodiratime", MS_NODIRATIME},
+               {"relatime", MS_RELATIME},
+               {"lazytime", MS_LAZYTIME},
+               {"nosuid", MS_NOSUID},
+               {"nodev", MS_NODEV},
+               {"noexec", MS_NOEXEC},
+               {"sync", MS_SYNCHRONOUS},
+               {"ro", MS_RDONLY},
+               {"rw", 0},
+               {"defaults", 0}};
+  MF_AUTO_FREE char *list = mf_util_strdup(options);
+  char *rest = mf_util_strdup("");
+  for (char *save = NULL, *word = strtok_r(list, ",", &save); word != NULL;
+       word = strtok_r(NULL, ",", &save)) {
+    size_t i = 0;
+    while (i < sizeof words / sizeof *words && strcmp(words[i].word, word) != 0)
+      i++;
+    if (i < sizeof words / sizeof *words) {
+      *flags |= words[i].flag;
+      continue;
+    }
+    char *longer = mf_util_printf("%s%s%s", rest, rest[0] != '\0' ? "," : "", word);
+    free(rest);
+    rest = longer;
+  }
+  return rest;
+}
+
 bool
 mf_init_root_mount(const char *command_line, const char *target, char **ret_error)
 {
   MF_AUTO_FREE char *root = mf_init_root_parameter(command_line, "root");
   MF_AUTO_FREE char *types = mf_init_root_parameter(command_line, "rootfstype");
-  MF_AUTO_FREE char *data = mf_init_root_parameter(command_line, "rootflags");
+  MF_AUTO_FREE char *options = mf_init_root_parameter(command_line, "rootflags");
   MF_AUTO_FREE char *wait = mf_init_root_parameter(command_line, "rootwait");
   MF_AUTO_FREE char *read_only = mf_init_root_parameter(command_line, "ro");
   if (root == NULL || root[0] == '\0') {
@@ -158,8 +197,10 @@ mf_init_root_mount(const char *command_line, const char *target, char **ret_erro
         "no disk \"%s\" after %d s: check root= and that the initrd has its driver", root, seconds);
     return false;
   }
-  if (mount_any(device, target, types != NULL && types[0] != '\0' ? types : "ext4,xfs,btrfs",
-                read_only != NULL ? MS_RDONLY : 0, data))
+  unsigned long flags = read_only != NULL ? MS_RDONLY : 0;
+  MF_AUTO_FREE char *data = split_options(options != NULL ? options : "", &flags);
+  if (mount_any(device, target, types != NULL && types[0] != '\0' ? types : "ext4,xfs,btrfs", flags,
+                data))
     return true;
   *ret_error =
       mf_util_printf("%s cannot be mounted as the root file system: %s", device, strerror(errno));
