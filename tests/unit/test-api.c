@@ -7,6 +7,7 @@
 #include "daemon/image-store.h"
 #include "daemon/json.h"
 #include "tests/lib/api-fixture.h"
+#include "tests/lib/schema.h"
 
 static const char *
 text_at(MfJson *json, const char *key)
@@ -18,6 +19,15 @@ static guint64
 number_at(MfJson *json, const char *key)
 {
   return json_object_get_uint64(json_object_object_get(json, key));
+}
+
+/* The document, or the first of the list under @key, is what the schema says. */
+static void
+described(const char *schema, MfJson *json, const char *key)
+{
+  g_autoptr(MfJson) openapi = schema_load();
+  MfJson *list = key != NULL ? json_object_object_get(json, key) : NULL;
+  schema_check(openapi, schema, list != NULL ? json_object_array_get_idx(list, 0) : json);
 }
 
 static MfJson *
@@ -82,6 +92,7 @@ test_lease_and_stats(ApiFixture *f, gconstpointer unused)
   api_refused(f, "POST", "/v1/jobs/a/lease", "{\"seconds\":0}", 400, "\"seconds\"");
   g_autoptr(MfJson) stats = get(f, "/v1/jobs/a/stats");
   g_assert_cmpuint(number_at(stats, "resident"), ==, 4096);
+  described("Stats", stats, NULL);
   job->state = MF_JOB_FINISHED;
   api_refused(f, "GET", "/v1/jobs/a/stats", NULL, 409, "is finished");
   api_refused(f, "POST", "/v1/jobs/a/lease", "{\"seconds\":90}", 409, "is over");
@@ -218,6 +229,8 @@ test_templates(ApiFixture *f, gconstpointer unused)
   g_assert_true(json_object_get_boolean(json_object_object_get(one, "image_available")));
   g_assert_false(json_object_get_boolean(json_object_object_get(two, "image_available")));
   g_assert_cmpuint(number_at(one, "memory"), >, 0);
+  described("Template", one, NULL);
+  described("Template", list, "templates");
   api_refused(f, "GET", "/v1/templates/three", NULL, 404, "one");
   api_refused(f, "GET", "/v1/templates/..%2Fone", NULL, 400, "");
   put_template(f, "bad.conf", "[template]\nimag=tiny\n");
@@ -235,6 +248,8 @@ test_images(ApiFixture *f, gconstpointer unused)
   g_assert_cmpuint(json_object_array_length(json_object_object_get(list, "images")), ==, 1);
   g_assert_cmpstr(text_at(one, "ref"), ==, reference);
   g_assert_null(json_object_object_get(one, "kernel"));
+  described("Image", one, NULL);
+  described("Image", list, "images");
   g_autoptr(MfJson) verified = post(f, verify, NULL, 200);
   g_assert_cmpstr(text_at(verified, "ref"), ==, reference);
   g_assert_false(f->api->verifying);
@@ -242,6 +257,9 @@ test_images(ApiFixture *f, gconstpointer unused)
   api_refused(f, "POST", verify, NULL, 429, "being verified");
   f->api->verifying = FALSE;
   api_refused(f, "GET", "/v1/images/absent", NULL, 404, "absent");
+  g_autoptr(HttpAnswer) absent = api_expect(f, "GET", "/v1/images/absent", NULL, 404);
+  g_autoptr(MfJson) problem = http_answer_json(absent);
+  described("Problem", problem, NULL);
   f->scheduler->used_image = g_strdup(image->digest);
   api_refused(f, "DELETE", path, NULL, 409, "in use by a job");
   g_clear_pointer(&f->scheduler->used_image, g_free);
@@ -259,6 +277,8 @@ test_info_hides_others(ApiFixture *f, gconstpointer unused)
   fake_scheduler_add(f->scheduler, "theirs", 1001, MF_JOB_RUNNING);
   api_fixture_set_peer(f, 1000, FALSE);
   g_autoptr(HttpAnswer) mine = api_expect(f, "GET", "/v1/info", NULL, 200);
+  g_autoptr(MfJson) info = http_answer_json(mine);
+  described("Info", info, NULL);
   g_assert_nonnull(strstr(http_answer_text(mine), "\"mine\""));
   g_assert_null(strstr(http_answer_text(mine), "\"theirs\""));
   api_fixture_set_peer(f, 0, TRUE);
