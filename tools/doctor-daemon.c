@@ -39,6 +39,16 @@ check_libvirt(MfDoctor *self, MfJson *info)
                   "systemctl start libvirtd");
 }
 
+guint
+mf_doctor_count_pending(MfJson *info)
+{
+  MfJson *ports = mf_document_member(mf_document_member(info, "network"), "ports");
+  guint pending = 0;
+  for (gsize i = 0; i < mf_document_count(ports); i++)
+    pending += g_strcmp0(mf_document_text(mf_document_item(ports, i), "state"), "unfiltered") == 0;
+  return pending;
+}
+
 static void
 check_ports(MfDoctor *self, MfJson *network)
 {

@@ -35,11 +35,14 @@ char *mf_doctor_format(const MfDoctor *self); /* for people (transfer full) */
 void mf_doctor_check_account(MfDoctor *self);
 void mf_doctor_check_libvirt(MfDoctor *self);
 void mf_doctor_check_kvm(MfDoctor *self, const MfConfig *config);
-void mf_doctor_check_network(MfDoctor *self, const MfConfig *config);
+/* @pending: see mf_doctor_count_pending() */
+void mf_doctor_check_network(MfDoctor *self, const MfConfig *config, guint pending);
 void mf_doctor_check_storage(MfDoctor *self, const MfConfig *config);
 void mf_doctor_check_templates(MfDoctor *self, const MfConfig *config);
 void mf_doctor_check_programs(MfDoctor *self, const MfConfig *config);
 
 /* doctor-daemon.c: @info: of /v1/info */
+/* Ports whose filter mayflyd is still putting in place; NULL has none. */
+guint mf_doctor_count_pending(MfJson *info);
 void mf_doctor_check_daemon(MfDoctor *self, MfJson *info);
 void mf_doctor_check_images(MfDoctor *self, MfClient *client);
