@@ -4,7 +4,7 @@
 # Every shell script of the repository passes shellcheck; every XML file is well formed.
 set -u
 # shellcheck source=tests/lib/tap.sh
-. "$MAYFLY_SOURCE/tests/lib/tap.sh"
+. "$(dirname "$(realpath "$0")")/../lib/tap.sh"
 command -v shellcheck >/dev/null || skip_all "shellcheck is not installed" "apt-get install shellcheck"
 command -v xmllint >/dev/null || skip_all "xmllint is not installed" "apt-get install libxml2-utils"
 cd "$MAYFLY_SOURCE" || exit 1

@@ -4,7 +4,7 @@
 # systemd accepts our units, users and folders: verified as they will be installed.
 set -u
 # shellcheck source=tests/lib/tap.sh
-. "$MAYFLY_SOURCE/tests/lib/tap.sh"
+. "$(dirname "$(realpath "$0")")/../lib/tap.sh"
 command -v systemd-analyze >/dev/null || skip_all "systemd-analyze is not installed" "apt-get install systemd"
 
 units=$(mktemp -d)
