@@ -314,6 +314,9 @@ mf_agent_link_open(const char *path, guint64 silence, const MfAgentHandler *hand
   self->tick = g_timeout_source_new_seconds(1);
   g_source_set_callback(self->tick, on_tick, self, NULL);
   g_source_attach(self->tick, NULL);
+  /* The daemon before this one may have been ended in the middle of a frame (frame.h). */
+  g_byte_array_set_size(self->unsent, MF_FRAME_FLUSH);
+  memset(self->unsent->data, 0, MF_FRAME_FLUSH);
   welcome(self);
   return self;
 }

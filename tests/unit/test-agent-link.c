@@ -151,6 +151,7 @@ test_handshake(Fixture *f, gconstpointer data)
   MfFrame frame;
   g_autofree char *first = hear(f, &frame);
   g_assert_cmpint(frame.type, ==, MF_FRAME_WELCOME);
+  g_assert_cmpuint(f->decoder.skipped, ==, MF_FRAME_FLUSH);
   say(f, MF_FRAME_HELLO, 0, 0, 0, "{\"protocol\":1,\"welcomed\":false}");
   g_autofree char *second = hear(f, &frame);
   g_assert_cmpint(frame.type, ==, MF_FRAME_WELCOME);

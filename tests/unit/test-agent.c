@@ -367,6 +367,19 @@ test_straggler(void)
   agent_host_wait(host, host->pongs == 1);
 }
 
+/* The host is started again while the agent waits for the rest of what it was saying. */
+static void
+test_host_restarts_in_a_frame(void)
+{
+  g_autoptr(AgentHost) host = agent_host_new();
+  MfFrame frame = {.type = MF_FRAME_STDIN, .exec = 1, .length = MF_FRAME_MAX_PAYLOAD};
+  g_byte_array_set_size(host->out, MF_FRAME_HEADER_SIZE);
+  mf_frame_put_header(&frame, host->out->data);
+  g_autofree guint8 *zeros = g_malloc0(MF_FRAME_FLUSH);
+  g_byte_array_append(host->out, zeros, MF_FRAME_FLUSH);
+  agent_host_welcome(host);
+}
+
 static void
 test_files(void)
 {
@@ -410,6 +423,7 @@ main(int argc, char **argv)
   g_test_add_func("/agent/environment", test_environment);
   g_test_add_func("/agent/large-document", test_large_document);
   g_test_add_func("/agent/straggler", test_straggler);
+  g_test_add_func("/agent/host-restarts-in-a-frame", test_host_restarts_in_a_frame);
   g_test_add_func("/agent/files", test_files);
   return g_test_run();
 }

@@ -63,8 +63,9 @@ open_link(MfLink *self, int64_t now)
     self->gone = true;
   }
   /* Drivers load within the first seconds; later the port can only be plugged in by hand. */
+  int64_t waited = now - self->began;
   if (self->fd < 0)
-    self->retry_at = now + (now - self->began < 30000 ? 20 : 1000);
+    self->retry_at = now + (waited < 3000 ? 20 : waited < 60000 ? 100 : 1000);
 }
 
 static void
