@@ -200,6 +200,13 @@ mf_exec_take_exit(MfExec *self, int code, int signum, const char *problem)
   g_signal_emit(self, signals[CHANGED], 0);
 }
 
+gboolean
+mf_exec_has_output(MfExec *self, guint64 out_length, guint64 err_length)
+{
+  return mf_output_log_taken(self->output, MF_STREAM_STDOUT) >= out_length &&
+         mf_output_log_taken(self->output, MF_STREAM_STDERR) >= err_length;
+}
+
 MfJson *
 mf_exec_welcome(MfExec *self)
 {

@@ -91,6 +91,11 @@ gboolean mf_exec_take_output(MfExec *self, guint stream, guint64 offset, const v
                              gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void mf_exec_take_stdin_ack(MfExec *self, guint64 offset);
 void mf_exec_take_exit(MfExec *self, int code, int signum, const char *problem);
+/*
+ * FALSE: output of these lengths has not all been taken. Just after a reconnect what the agent sent to the connection before
+ * may still come, with a gap where that one ended; an exit among it is said again after the output.
+ */
+gboolean mf_exec_has_output(MfExec *self, guint64 out_length, guint64 err_length);
 /* What WELCOME says of it. (transfer full) */
 MfJson *mf_exec_welcome(MfExec *self);
 

@@ -122,7 +122,12 @@ on_exited(guint number, MfJson *status, gpointer data)
   guint64 code = 0, signum = 0;
   gboolean good = mf_json_read_uint(status, "", "code", 0, 255, &code, NULL) &&
                   mf_json_read_uint(status, "", "signal", 0, 127, &signum, NULL);
+  guint64 out_length = 0, err_length = 0;
   gboolean news = exec->state != MF_EXEC_FINISHED;
+  if (mf_json_read_uint(status, "", "stdout", 0, G_MAXINT64, &out_length, NULL) &&
+      mf_json_read_uint(status, "", "stderr", 0, G_MAXINT64, &err_length, NULL) && news &&
+      !mf_exec_has_output(exec, out_length, err_length))
+    return;
   mf_exec_take_exit(exec, good ? (int)code : 255, good ? (int)signum : 0,
                     good ? NULL : "the agent gave no exit status that makes sense");
   if (news)

@@ -212,6 +212,9 @@ test_output_overlap_and_gap(void)
   g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, 3, "defg", 4, NULL));
   g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, 100, "gap", 3, NULL));
   g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, G_MAXUINT64, "wrap", 4, NULL));
+  g_assert_true(mf_exec_has_output(exec, 7, 0));
+  g_assert_false(mf_exec_has_output(exec, 8, 0));
+  g_assert_false(mf_exec_has_output(exec, 7, 1));
   g_assert_cmpuint(mf_output_log_taken(exec->output, MF_STREAM_STDOUT), ==, 7);
 }
 
