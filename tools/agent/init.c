@@ -62,6 +62,15 @@ mount_basics(void)
         errno != EBUSY)
       return false;
   }
+  /* devtmpfs has the kernel's nodes only; these names are of user space, and scripts count on them
+   * before any udev. */
+  static const char *const links[][2] = {{"/proc/self/fd", "/dev/fd"},
+                                         {"/proc/self/fd/0", "/dev/stdin"},
+                                         {"/proc/self/fd/1", "/dev/stdout"},
+                                         {"/proc/self/fd/2", "/dev/stderr"}};
+  for (size_t i = 0; i < sizeof links / sizeof *links; i++)
+    if (symlink(links[i][0], links[i][1]) != 0 && errno != EEXIST)
+      return false;
   return true;
 }
 
