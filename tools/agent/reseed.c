@@ -24,38 +24,40 @@ hex_digit(char digit)
   return -1;
 }
 
+static bool
+decode_hex(const char *hex, size_t length, unsigned char *out)
+{
+  for (size_t i = 0; i < length; i++) {
+    int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
+    if (high < 0 || low < 0)
+      return false;
+    out[i] = (unsigned char)(high << 4 | low);
+  }
+  return true;
+}
+
 /* Credited, and the pool then made to use it at once: from here on no two forks draw the same
  * numbers. */
 static bool
 add_entropy(const char *hex)
 {
-  struct {
-    struct rand_pool_info info;
-    unsigned char data[ENTROPY_MAX];
-  } pool = {0};
-  _Static_assert(offsetof(__typeof__(pool), data) == sizeof(struct rand_pool_info),
-                 "data is info.buf");
   size_t length = strlen(hex) / 2;
   if (length == 0 || length > ENTROPY_MAX || strlen(hex) % 2 != 0) {
     errno = EINVAL;
     return false;
   }
-  for (size_t i = 0; i < length; i++) {
-    int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
-    if (high < 0 || low < 0) {
-      errno = EINVAL;
-      return false;
-    }
-    pool.data[i] = (unsigned char)(high << 4 | low);
-  }
-  pool.info.buf_size = (int)length;
-  pool.info.entropy_count = (int)length * 8;
+  MF_AUTO_FREE struct rand_pool_info *pool = mf_util_alloc(sizeof *pool + ENTROPY_MAX);
   MF_AUTO_CLOSE int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
-  bool added = fd >= 0 && ioctl(fd, RNDADDENTROPY, &pool) == 0;
-  if (added)
+  pool->buf_size = (int)length;
+  pool->entropy_count = (int)length * 8;
+  bool good = decode_hex(hex, length, (unsigned char *)pool->buf);
+  if (!good)
+    errno = EINVAL;
+  good = good && fd >= 0 && ioctl(fd, RNDADDENTROPY, pool) == 0;
+  if (good)
     ioctl(fd, RNDRESEEDCRNG);
-  explicit_bzero(&pool, sizeof pool);
-  return added;
+  explicit_bzero(pool, sizeof *pool + ENTROPY_MAX);
+  return good;
 }
 
 static bool

@@ -387,6 +387,7 @@ mf_session_run(MfLinkKind kind, const char *path, int fd, int boot_fd)
     run_once(self);
   mf_link_free(self->link);
   mf_environment_clear(&self->environment);
+  free(self->execs.known);
   mf_poller_clear(&self->poller);
   mf_util_close(&self->child_fd);
   free(self);
