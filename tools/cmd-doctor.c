@@ -40,7 +40,7 @@ mf_cmd_doctor(const MfCommon *common, gconstpointer options, char **argv, GError
   }
   mf_doctor_check_account(doctor);
   mf_doctor_check_libvirt(doctor);
-  mf_doctor_check_network(doctor, config, mf_doctor_count_pending(info));
+  mf_doctor_check_network(doctor, config, mf_doctor_ports_are_fine(info));
   mf_doctor_check_storage(doctor, config);
   mf_doctor_check_templates(doctor, config);
   if (info != NULL)

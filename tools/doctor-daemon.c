@@ -39,14 +39,14 @@ check_libvirt(MfDoctor *self, MfJson *info)
                   "systemctl start libvirtd");
 }
 
-guint
-mf_doctor_count_pending(MfJson *info)
+gboolean
+mf_doctor_ports_are_fine(MfJson *info)
 {
   MfJson *ports = mf_document_member(mf_document_member(info, "network"), "ports");
-  guint pending = 0;
   for (gsize i = 0; i < mf_document_count(ports); i++)
-    pending += g_strcmp0(mf_document_text(mf_document_item(ports, i), "state"), "unfiltered") == 0;
-  return pending;
+    if (mf_document_has(mf_document_item(ports, i), "problem"))
+      return FALSE;
+  return mf_document_count(ports) > 0;
 }
 
 static void

@@ -129,9 +129,8 @@ add_part(MfDoctor *self, MfJson *state, const char *part, const char *good)
         "journalctl -u mayfly-netd tells why; systemctl restart mayfly-netd makes it anew");
 }
 
-/* @pending: ports that mayflyd is still working on. */
 static void
-add_filter(MfDoctor *self, MfJson *state, guint pending)
+add_filter(MfDoctor *self, MfJson *state, gboolean settling)
 {
   MfJson *ports = mf_document_member(state, "ports");
   guint filtered = 0, made = 0;
@@ -174,7 +173,7 @@ add_holes(MfDoctor *self, const MfConfig *config)
 }
 
 void
-mf_doctor_check_network(MfDoctor *self, const MfConfig *config, guint pending)
+mf_doctor_check_network(MfDoctor *self, const MfConfig *config, gboolean settling)
 {
   g_autoptr(MfJson) state = json_object_from_file(config->network_state);
   add_holes(self, config);
@@ -192,7 +191,7 @@ mf_doctor_check_network(MfDoctor *self, const MfConfig *config, guint pending)
   g_autofree char *network = g_strdup_printf("%s with %s is up", config->network, config->subnet);
   add_part(self, state, "network", network);
   add_part(self, state, "guard", "the guard at the host's door is in place");
-  add_filter(self, state, pending);
+  add_filter(self, state, settling);
 }
 
 void

@@ -35,14 +35,14 @@ char *mf_doctor_format(const MfDoctor *self); /* for people (transfer full) */
 void mf_doctor_check_account(MfDoctor *self);
 void mf_doctor_check_libvirt(MfDoctor *self);
 void mf_doctor_check_kvm(MfDoctor *self, const MfConfig *config);
-/* @pending: see mf_doctor_count_pending() */
-void mf_doctor_check_network(MfDoctor *self, const MfConfig *config, guint pending);
+/* @settling: see mf_doctor_ports_are_fine() */
+void mf_doctor_check_network(MfDoctor *self, const MfConfig *config, gboolean settling);
 void mf_doctor_check_storage(MfDoctor *self, const MfConfig *config);
 void mf_doctor_check_templates(MfDoctor *self, const MfConfig *config);
 void mf_doctor_check_programs(MfDoctor *self, const MfConfig *config);
 
 /* doctor-daemon.c: @info: of /v1/info */
-/* Ports whose filter mayflyd is still putting in place; NULL has none. */
-guint mf_doctor_count_pending(MfJson *info);
+/* mayflyd runs and finds no fault with a port: what mayfly-netd does not see yet is on its way. NULL: it does not run. */
+gboolean mf_doctor_ports_are_fine(MfJson *info);
 void mf_doctor_check_daemon(MfDoctor *self, MfJson *info);
 void mf_doctor_check_images(MfDoctor *self, MfClient *client);
