@@ -153,6 +153,12 @@ add_filter(MfDoctor *self, MfJson *state, gboolean settling)
   if (count > 0 && filtered == count)
     mf_doctor_add(self, "filter", MF_DOCTOR_OK,
                   g_strdup_printf("no-host-lan is in the kernel on all %u", filtered), NULL);
+  else if (settling)
+    mf_doctor_add(self, "filter", MF_DOCTOR_NOTE,
+                  g_strdup_printf("no-host-lan was seen in the kernel on %u of %" G_GSIZE_FORMAT
+                                  " taps; mayflyd is at work on the others",
+                                  filtered, count),
+                  NULL);
   else
     mf_doctor_add(
         self, "filter", MF_DOCTOR_PROBLEM,
