@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <grp.h>
+#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -230,11 +232,46 @@ read_more(Run *run, GInputStream *stream)
   g_input_stream_read_bytes_async(stream, READ_SIZE, G_PRIORITY_DEFAULT, run->pipes, on_read, run);
 }
 
+/* Whom the child becomes; found out before the fork, where that is still allowed. */
+typedef struct {
+  uid_t uid;
+  gid_t gid;
+  gid_t groups[64];
+  int n_groups;
+} Identity;
+
+/* NULL: stay who we are (transfer full). */
+static gboolean
+find_identity(const char *user, Identity **ret, GError **error)
+{
+  *ret = NULL;
+  if (user == NULL || geteuid() != 0)
+    return TRUE;
+  const struct passwd *entry = getpwnam(user);
+  if (entry == NULL) {
+    g_set_error(error, MF_ERROR, MF_ERROR_UNAVAILABLE,
+                "there is no user %s to run mayfly-inject as", user);
+    return FALSE;
+  }
+  Identity *self = g_new0(Identity, 1);
+  self->uid = entry->pw_uid;
+  self->gid = entry->pw_gid;
+  self->n_groups = G_N_ELEMENTS(self->groups);
+  if (getgrouplist(user, self->gid, self->groups, &self->n_groups) < 0)
+    self->n_groups = G_N_ELEMENTS(self->groups);
+  *ret = self;
+  return TRUE;
+}
+
 /* Between fork and exec. A group of its own, so that one signal reaches all that it starts. */
 static void
-in_child(gpointer unused)
+in_child(gpointer data)
 {
+  const Identity *identity = data;
   setpgid(0, 0);
+  if (identity != NULL && (setgroups((size_t)identity->n_groups, identity->groups) != 0 ||
+                           setgid(identity->gid) != 0 || setuid(identity->uid) != 0))
+    _exit(126);
 }
 
 static char *
@@ -278,8 +315,16 @@ static gboolean
 start(Run *run, const MfInjectPlan *plan, const MfInjectOptions *options, GError **error)
 {
   g_autofree char *cache = NULL;
-  if (!mf_inject_plan_check(plan, error) || !make_folders(run, options, &cache, error))
+  g_autofree Identity *identity = NULL;
+  if (!mf_inject_plan_check(plan, error) || !find_identity(options->user, &identity, error) ||
+      !make_folders(run, options, &cache, error))
     return FALSE;
+  if (identity != NULL && (chown(cache, identity->uid, identity->gid) != 0 ||
+                           chown(run->tmp_dir, identity->uid, identity->gid) != 0)) {
+    g_set_error(error, MF_ERROR, MF_ERROR_FAILED, "cannot hand %s to %s: %s", cache, options->user,
+                g_strerror(errno));
+    return FALSE;
+  }
   g_autoptr(MfInjectPlan) complete = mf_inject_plan_copy(plan);
   complete->kvm = g_strcmp0(options->accel, "kvm") == 0;
   complete->cache_dir = g_steal_pointer(&cache);
@@ -292,7 +337,7 @@ start(Run *run, const MfInjectPlan *plan, const MfInjectOptions *options, GError
   g_autoptr(GSubprocessLauncher) launcher =
       g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDIN_PIPE | G_SUBPROCESS_FLAGS_STDOUT_PIPE |
                                 G_SUBPROCESS_FLAGS_STDERR_PIPE);
-  g_subprocess_launcher_set_child_setup(launcher, in_child, NULL, NULL);
+  g_subprocess_launcher_set_child_setup(launcher, in_child, identity, NULL);
   g_autoptr(GError) local = NULL;
   run->child = g_subprocess_launcher_spawn(launcher, &local, run->program, NULL);
   if (run->child == NULL) {

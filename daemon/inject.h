@@ -26,6 +26,7 @@ typedef struct {
   const char *accel;    /* "kvm" or "tcg": libguestfs believes the device node, so it is told */
   guint64 timeout;      /* seconds; then the child's whole process group is killed and the error is TIMEOUT */
   const char *cache_dir; /* where its appliance is kept, writable; NULL: <state>/cache, or $MAYFLY_CACHEDIR */
+  const char *user;     /* whom mayfly-inject runs as when we are root; NULL: as we are */
 } MfInjectOptions;
 
 /* mf_inject_run_async() - carry @plan out. The plan is copied; on failure the disk may be half written: throw it away. */

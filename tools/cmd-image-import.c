@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mayfly image import: somebody's disk becomes an image that boots with its own boot loader. */
+#include <pwd.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/error.h"
@@ -65,7 +67,18 @@ on_inspected(GObject *source, GAsyncResult *result, gpointer data)
   g_main_loop_quit(inspect->loop);
 }
 
-/* What is on the disk, by mayfly-inject: no byte of it is looked at in this process. */
+/* Whom the images belong to, which is whom mayflyd runs as; NULL: root, or nobody we know.
+ * (transfer full) */
+static char *
+owner_of(const char *path)
+{
+  struct stat st;
+  const struct passwd *entry = stat(path, &st) == 0 && st.st_uid != 0 ? getpwuid(st.st_uid) : NULL;
+  return entry != NULL ? g_strdup(entry->pw_name) : NULL;
+}
+
+/* What is on the disk, by mayfly-inject: no byte of it is looked at in this process, nor by
+ * root. */
 static MfInjectSystem *
 inspect_disk(const MfImageImportOptions *options, const char *disk, MfSteps *progress,
              GCancellable *cancellable, GError **error)
@@ -73,11 +86,15 @@ inspect_disk(const MfImageImportOptions *options, const char *disk, MfSteps *pro
   mf_steps_begin(progress, "looking for the system on the disk");
   g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
   g_autofree char *program = mf_path_libexec("mayfly-inject");
+  g_autofree char *stage = g_path_get_dirname(disk);
+  g_autofree char *images = g_path_get_dirname(stage);
+  g_autofree char *user = owner_of(images);
   Inspect inspect = {loop, NULL, NULL};
   MfInjectOptions inject = {
       .program = program,
       .accel = options->accel != NULL ? options->accel : "tcg",
       .timeout = INSPECT_SECONDS,
+      .user = user,
   };
   mf_inject_inspect_async(disk, &inject, cancellable, on_inspected, &inspect);
   g_main_loop_run(loop);

@@ -75,7 +75,7 @@ run(Fixture *f, const char *script, guint64 timeout, GCancellable *cancellable)
 {
   g_autofree char *program = write_program(f, script);
   g_autofree char *cache = g_build_filename(f->folder, "cache", NULL);
-  MfInjectOptions options = {program, "tcg", timeout, cache};
+  MfInjectOptions options = {program, "tcg", timeout, cache, NULL};
   mf_inject_run_async(f->plan, &options, cancellable, on_run, f);
   g_main_loop_run(f->loop);
   /* Nothing of the run is left behind. */
@@ -152,7 +152,7 @@ static void
 test_no_program(Fixture *f, gconstpointer unused)
 {
   g_autofree char *cache = g_build_filename(f->folder, "cache", NULL);
-  MfInjectOptions options = {"/nonexistent/mayfly-inject", "tcg", 5, cache};
+  MfInjectOptions options = {"/nonexistent/mayfly-inject", "tcg", 5, cache, NULL};
   mf_inject_run_async(f->plan, &options, NULL, on_run, f);
   g_main_loop_run(f->loop);
   expect(f, MF_ERROR_UNAVAILABLE, "/nonexistent/mayfly-inject");
@@ -259,7 +259,7 @@ test_inspect(Fixture *f, gconstpointer unused)
                                               "sda1\",\"root_fstype\":\"xfs\",\"os\":\"Rocky 9\","
                                               "\"distro\":\"rocky\",\"init\":\"systemd\",\"boot_"
                                               "kernel\":true}'; echo '{\"event\":\"done\"}'");
-  MfInjectOptions options = {program, "kvm", 5, cache};
+  MfInjectOptions options = {program, "kvm", 5, cache, NULL};
   mf_inject_inspect_async("/nonexistent/disk", &options, NULL, on_inspect, f);
   g_main_loop_run(f->loop);
   g_assert_no_error(f->error);
@@ -275,7 +275,7 @@ test_inspect_silent(Fixture *f, gconstpointer unused)
 {
   g_autofree char *cache = g_build_filename(f->folder, "cache", NULL);
   g_autofree char *program = write_program(f, "echo '{\"event\":\"done\"}'");
-  MfInjectOptions options = {program, "kvm", 5, cache};
+  MfInjectOptions options = {program, "kvm", 5, cache, NULL};
   mf_inject_inspect_async("/nonexistent/disk", &options, NULL, on_inspect, f);
   g_main_loop_run(f->loop);
   g_assert_error(f->error, MF_ERROR, MF_ERROR_FAILED);

@@ -89,7 +89,7 @@ on_prepared(GObject *source, GAsyncResult *result, gpointer data)
 static void
 begin(Fixture *f, GCancellable *cancellable)
 {
-  MfInjectOptions options = {f->program, "tcg", 20, f->cache};
+  MfInjectOptions options = {f->program, "tcg", 20, f->cache, NULL};
   f->waiting++;
   mf_image_prepare_async(f->image, f->agent, &options, cancellable, on_prepared, f);
 }
