@@ -21,11 +21,10 @@ check_space(const MfInjectPlan *plan, guint64 wanted, GError **error)
   struct statvfs fs;
   if (statvfs(folder, &fs) != 0 || (guint64)fs.f_bavail * fs.f_frsize >= wanted)
     return TRUE;
-  g_autofree char *need = g_format_size_full(wanted, G_FORMAT_SIZE_IEC_UNITS);
-  g_set_error(
-      error, MF_ERROR, MF_ERROR_NO_SPACE,
-      "the disk of %s is full: writing into a machine's disk needs %s there; free some space",
-      folder, need);
+  g_set_error(error, MF_ERROR, MF_ERROR_NO_SPACE,
+              "the disk of %s is full: writing into a machine's disk needs %" G_GUINT64_FORMAT
+              " MiB there; free some space",
+              folder, wanted / (1024 * 1024) + 1);
   return FALSE;
 }
 

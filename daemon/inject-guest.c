@@ -2,12 +2,14 @@
 /* Starting the appliance, and putting libguestfs's errors into one line. */
 #include "daemon/inject-child.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/error.h"
 #include "daemon/text.h"
 
-enum { MEMORY_MIB = 512, FULL_MEMORY_MIB = 768 };
+enum { MEMORY_MIB = 512, FULL_MEMORY_MIB = 768, OUTPUT_MAX = 256 * 1024 };
 
 void
 mf_inject_strv_free(MfGuestfsStrv *strv)
@@ -76,6 +78,50 @@ configure(guestfs_h *g, const MfInjectPlan *plan, const char *appliance, gboolea
                                 GUESTFS_ADD_DRIVE_OPTS_DISCARD, "besteffort", -1) == 0;
 }
 
+/* What QEMU and the appliance's kernel say comes here, and only here is why QEMU did not start. */
+static void
+on_output(guestfs_h *g, void *data, uint64_t event, int handle, int flags, const char *text,
+          size_t length, const uint64_t *array, size_t array_length)
+{
+  GString *kept = data;
+  if (kept->len + length < OUTPUT_MAX)
+    g_string_append_len(kept, text, (gssize)length);
+}
+
+/* QEMU's complaint, with a leading separator, or "" (transfer full). */
+static char *
+complaint(const GString *output)
+{
+  g_auto(GStrv) lines = g_strsplit_set(output->str, "\r\n", -1);
+  for (char **line = lines; *line != NULL; line++)
+    if (g_str_has_prefix(*line, "qemu")) {
+      /* Its own command line stands in front of what it says. */
+      const char *last = g_strrstr(*line, ": ");
+      g_autofree char *quoted = mf_text_quote(last != NULL ? last + 2 : *line);
+      return g_strconcat("; QEMU says ", quoted, NULL);
+    }
+  return g_strdup("");
+}
+
+/* libguestfs would only say that QEMU did not start. */
+static gboolean
+check_disk(const char *path, gboolean readonly, GError **error)
+{
+  static const guint8 magic[] = {'Q', 'F', 'I', 0xfb};
+  guint8 head[sizeof magic] = {0};
+  g_auto(MfFd) fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+  if (fd < 0 || read(fd, head, sizeof head) < 0) {
+    g_set_error(error, MF_ERROR, errno == ENOENT ? MF_ERROR_NOT_FOUND : MF_ERROR_FAILED,
+                "cannot open the disk %s: %s", path, g_strerror(errno));
+    return FALSE;
+  }
+  if (memcmp(head, magic, sizeof magic) == 0)
+    return TRUE;
+  g_set_error(error, MF_ERROR, MF_ERROR_DAMAGED, "%s is damaged: it is no disk in qcow2 format",
+              path);
+  return FALSE;
+}
+
 static guestfs_h *
 launch(const MfInjectPlan *plan, const char *appliance, gboolean readonly, GError **error)
 {
@@ -89,10 +135,18 @@ launch(const MfInjectPlan *plan, const char *appliance, gboolean readonly, GErro
     mf_inject_fail(g, error, "prepare libguestfs for %s", plan->disk);
     return NULL;
   }
-  if (guestfs_launch(g) != 0) {
+  g_autoptr(GString) output = g_string_new(NULL);
+  int handle = guestfs_set_event_callback(g, on_output, GUESTFS_EVENT_APPLIANCE, 0, output);
+  gboolean launched = guestfs_launch(g) == 0;
+  if (handle >= 0)
+    guestfs_delete_event_callback(g, handle);
+  if (!launched) {
+    g_autofree char *why = complaint(output);
     mf_inject_fail(g, error,
-                   "start libguestfs's appliance (under %s; 'libguestfs-test-tool' shows why)",
-                   plan->kvm ? "KVM" : "TCG");
+                   "start libguestfs's appliance under %s%s ('libguestfs-test-tool' tells more)",
+                   plan->kvm ? "KVM" : "TCG", why);
+    if (*why != '\0' && error != NULL)
+      (*error)->code = MF_ERROR_UNAVAILABLE;
     return NULL;
   }
   return g_steal_pointer(&g);
@@ -101,6 +155,8 @@ launch(const MfInjectPlan *plan, const char *appliance, gboolean readonly, GErro
 guestfs_h *
 mf_inject_open(const MfInjectPlan *plan, gboolean light, gboolean readonly, GError **error)
 {
+  if (!check_disk(plan->disk, readonly, error))
+    return NULL;
   if (light) {
     g_autoptr(GError) local = NULL;
     mf_inject_report_phase("appliance");
@@ -109,6 +165,11 @@ mf_inject_open(const MfInjectPlan *plan, gboolean light, gboolean readonly, GErr
     guestfs_h *g = appliance != NULL ? launch(plan, appliance, readonly, &local) : NULL;
     if (g != NULL)
       return g;
+    /* What QEMU itself refuses it would refuse again. */
+    if (g_error_matches(local, MF_ERROR, MF_ERROR_UNAVAILABLE)) {
+      g_propagate_error(error, g_steal_pointer(&local));
+      return NULL;
+    }
     g_printerr("mayfly-inject: %s; using libguestfs's own appliance\n", local->message);
   }
   mf_inject_report_phase("launch");

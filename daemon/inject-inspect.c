@@ -7,6 +7,8 @@
 #include "daemon/error.h"
 #include "daemon/json.h"
 
+enum { OS_RELEASE_MAX = 64 * 1024 };
+
 /* Mount points, shortest first, so that / comes before /usr. A missing one is no error: only what
  * is there counts. */
 static void
@@ -56,6 +58,28 @@ has_kernel(guestfs_h *g)
   return found;
 }
 
+/* PRETTY_NAME of its os-release: what the system calls itself. NULL: it does not (transfer full,
+ * malloc). */
+static char *
+pretty_name(guestfs_h *g)
+{
+  static const char file[] = "/etc/os-release", key[] = "PRETTY_NAME=";
+  if (guestfs_is_file_opts(g, file, GUESTFS_IS_FILE_OPTS_FOLLOWSYMLINKS, 1, -1) != 1 ||
+      guestfs_filesize(g, file) > OS_RELEASE_MAX)
+    return NULL;
+  char *text = guestfs_cat(g, file);
+  g_auto(GStrv) lines = g_strsplit(text != NULL ? text : "", "\n", -1);
+  free(text);
+  for (char **line = lines; *line != NULL; line++) {
+    if (!g_str_has_prefix(*line, key))
+      continue;
+    g_auto(GStrv) words = NULL;
+    if (g_shell_parse_argv(*line + strlen(key), NULL, &words, NULL) && words[0] != NULL)
+      return strdup(words[0]);
+  }
+  return NULL;
+}
+
 static void
 add_text(MfJson *object, const char *key, char *value, const char *otherwise)
 {
@@ -94,7 +118,9 @@ mf_inject_inspect(const MfInjectPlan *plan, GError **error)
   mf_json_add_string(report, "event", "system");
   mf_json_add_string(report, "root_device", roots[0]);
   add_text(report, "root_fstype", guestfs_vfs_type(g, roots[0]), "unknown");
-  add_text(report, "os", guestfs_inspect_get_product_name(g, roots[0]), "Linux");
+  char *name = pretty_name(g);
+  add_text(report, "os", name != NULL ? name : guestfs_inspect_get_product_name(g, roots[0]),
+           "Linux");
   add_text(report, "distro", guestfs_inspect_get_distro(g, roots[0]), "unknown");
   mf_json_add_string(report, "init", init_kind(g));
   mf_json_add_bool(report, "boot_kernel", has_kernel(g));
