@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Where mayfly's own files are: as installed, unless the environment says otherwise (MAYFLY_LIBEXECDIR, MAYFLY_DATADIR,
- * MAYFLY_CONFIG, MAYFLY_SOCKET), which is how tests and an uninstalled build run.
+ * Where mayfly's own files are: as installed, unless the environment says otherwise
+ * (MAYFLY_LIBEXECDIR, MAYFLY_DATADIR, MAYFLY_CONFIG, MAYFLY_SOCKET), which is how tests and an
+ * uninstalled build run.
  */
 
 #include <glib.h>

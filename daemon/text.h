@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * Bytes of others made fit for a terminal, a log line or an error message. Pure. What could move the cursor, change colours,
- * reorder or hide text is spelled out: C0 controls as ^X (but newline and tab), DEL as ^?, C1 controls and what
- * is not UTF-8 as \xNN, characters that turn the direction of writing as \u{NNNN}. Everything else stays as it is.
+ * Bytes of others made fit for a terminal, a log line or an error message. Pure. What could move
+ * the cursor, change colours, reorder or hide text is spelled out: C0 controls as ^X (but newline
+ * and tab), DEL as ^?, C1 controls and what is not UTF-8 as \xNN, characters that turn the
+ * direction of writing as \u{NNNN}. Everything else stays as it is.
  */
 
 #include <glib.h>
@@ -20,5 +21,6 @@ void mf_text_visible_feed(MfTextVisible *self, const void *data, gsize length, G
 /* No more comes: what is held back is spelled out. */
 void mf_text_visible_end(MfTextVisible *self, GString *out);
 
-/* One piece of text in quotes for a message: visible, newlines too, and cut after 80 bytes. NULL gives "nothing". (transfer full) */
+/* One piece of text in quotes for a message: visible, newlines too, and cut after 80 bytes. NULL
+ * gives "nothing". (transfer full) */
 char *mf_text_quote(const char *text);

@@ -2,6 +2,7 @@
 /* mayfly image list, inspect, verify, remove: through mayflyd, which knows what is in use. */
 #include <stdio.h>
 
+#include "daemon/error.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/document.h"
@@ -70,7 +71,14 @@ mf_cmd_image_verify(const MfCommon *common, gconstpointer data, char **argv, GEr
 {
   g_autoptr(MfClient) client = mf_client_new(common->socket);
   g_autofree char *path = mf_client_path("images", argv[0], "verify", NULL);
-  g_autoptr(MfJson) answer = mf_client_call(client, "POST", path, NULL, error);
+  g_autoptr(GError) local = NULL;
+  g_autoptr(MfJson) answer = mf_client_call(client, "POST", path, NULL, &local);
+  if (g_error_matches(local, MF_ERROR, MF_ERROR_DAMAGED)) {
+    fprintf(stderr, "mayfly: %s\n", local->message);
+    return MF_EXIT_PROBLEM;
+  }
+  if (answer == NULL)
+    g_propagate_error(error, g_steal_pointer(&local));
   return answer_with(common, answer, "The image is as it was made: every digest is right.");
 }
 

@@ -2,17 +2,18 @@
 #pragma once
 
 /*
- * Subcommands of mayfly: one row of the table in main.c and one file cmd-<verb>.c each. What a command takes, its help and
- * its completion all come from its row.
+ * Subcommands of mayfly: one row of the table in main.c and one file cmd-<verb>.c each. What a
+ * command takes, its help and its completion all come from its row.
  */
 
 #include "tools/options.h"
 
 /* Exit statuses that are ours; every other is that of the command in the machine. */
-#define MF_EXIT_OK 0
-#define MF_EXIT_PROBLEM 1    /* doctor found something, verify failed: the answer is "no" */
-#define MF_EXIT_TIMEOUT 124  /* the job's time was up */
-#define MF_EXIT_FAILURE 125  /* mayfly itself failed, or the command line is wrong: one sentence on stderr says why */
+#define MF_EXIT_OK      0
+#define MF_EXIT_PROBLEM 1   /* doctor found something, verify failed: the answer is "no" */
+#define MF_EXIT_TIMEOUT 124 /* the job's time was up */
+#define MF_EXIT_FAILURE                                                                            \
+  125 /* mayfly itself failed, or the command line is wrong: one sentence on stderr says why */
 #define MF_EXIT_INTERRUPT 130
 
 /* Options that every command has. */
@@ -23,10 +24,12 @@ typedef struct {
 } MfCommon;
 
 /*
- * A command's function. @argv: its words without options, within its bounds, NULL-terminated; @options: its struct, filled.
- * Returns: the exit status. On an error: set, and MF_EXIT_FAILURE is taken.
+ * A command's function. @argv: its words without options, within its bounds, NULL-terminated;
+ * @options: its struct, filled. Returns: the exit status. On an error: set, and MF_EXIT_FAILURE is
+ * taken.
  */
-typedef int (*MfCommandRun)(const MfCommon *common, gconstpointer options, char **argv, GError **error);
+typedef int (*MfCommandRun)(const MfCommon *common, gconstpointer options, char **argv,
+                            GError **error);
 
 typedef struct {
   const char *name;      /* "run", "image list" */
@@ -37,7 +40,8 @@ typedef struct {
   gboolean posix;        /* options end at the first argument */
   const char *summary;   /* one line */
   const char *details;   /* lines for its --help, or NULL */
-  const char *completes; /* what arguments are: "job", "template", "image", "file", "command", or NULL */
+  const char
+      *completes; /* what arguments are: "job", "template", "image", "file", "command", or NULL */
   const MfOption *options;
   const gsize *options_size; /* of the struct they fill */
   MfCommandRun run;
@@ -47,7 +51,8 @@ extern const MfOption mf_common_options[];
 
 gboolean mf_command_wants_json(const MfCommon *common);
 
-/* Parses @argv (with the program's name) against @commands, which ends with a row without a name, and runs. Returns: the exit status. */
+/* Parses @argv (with the program's name) against @commands, which ends with a row without a name,
+ * and runs. Returns: the exit status. */
 int mf_command_main(const MfCommand *commands, char **argv);
 
 /* Help for all commands, or for one. (transfer full) */

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The "mux" form of an exec's output taken apart: records of an 8 byte header (stream, three zero bytes, length big-endian) and
- * bytes, see daemon/output-log.h. Pure; a record may be cut anywhere, also by a lost connection that is taken up again. Start with all zero.
+ * The "mux" form of an exec's output taken apart: records of an 8 byte header (stream, three zero
+ * bytes, length big-endian) and bytes, see daemon/output-log.h. Pure; a record may be cut anywhere,
+ * also by a lost connection that is taken up again. Start with all zero.
  */
 
 #include <glib.h>
@@ -12,7 +13,7 @@
 
 typedef struct {
   guint8 header[MF_DEMUX_HEADER];
-  guint fill;  /* of the header */
+  guint fill;   /* of the header */
   guint32 left; /* bytes of the record that are still to come */
 } MfDemux;
 
@@ -20,5 +21,5 @@ typedef struct {
 typedef void (*MfDemuxSink)(guint stream, const guint8 *data, gsize length, gpointer user_data);
 
 /* FAILED: this is no such output. */
-gboolean mf_demux_feed(MfDemux *self, const guint8 *data, gsize length, MfDemuxSink sink, gpointer user_data,
-                       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+gboolean mf_demux_feed(MfDemux *self, const guint8 *data, gsize length, MfDemuxSink sink,
+                       gpointer user_data, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Reading the documents that mayflyd answers with: lenient, because a newer daemon may say more or leave something out. What
- * is missing or of another type is nothing, zero or no. Texts may hold words of guests: make them visible (text.h).
+ * Reading the documents that mayflyd answers with: lenient, because a newer daemon may say more or
+ * leave something out. What is missing or of another type is nothing, zero or no. Texts may hold
+ * words of guests: make them visible (text.h).
  */
 
 #include "daemon/auto.h"
@@ -12,12 +13,13 @@ const char *mf_document_text(MfJson *self, const char *key); /* NULL if there is
 double mf_document_number(MfJson *self, const char *key);
 guint64 mf_document_uint(MfJson *self, const char *key);
 gboolean mf_document_flag(MfJson *self, const char *key);
-gboolean mf_document_has(MfJson *self, const char *key);        /* there and not null */
-MfJson *mf_document_member(MfJson *self, const char *key);      /* object or array, borrowed, or NULL */
-gsize mf_document_count(MfJson *array);                         /* NULL has none */
-MfJson *mf_document_item(MfJson *array, gsize index);           /* borrowed */
+gboolean mf_document_has(MfJson *self, const char *key);   /* there and not null */
+MfJson *mf_document_member(MfJson *self, const char *key); /* object or array, borrowed, or NULL */
+gsize mf_document_count(MfJson *array);                    /* NULL has none */
+MfJson *mf_document_item(MfJson *array, gsize index);      /* borrowed */
 
-/* For people: times as "2026-03-01 12:00:00", how long ago as "5m", sizes as "1.5 GiB". (transfer full) */
+/* For people: times as "2026-03-01 12:00:00", how long ago as "5m", sizes as "1.5 GiB". (transfer
+ * full) */
 char *mf_document_format_time(double unix_time);
 char *mf_document_format_age(double unix_time, double now);
 char *mf_document_format_size(guint64 bytes);

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Standard input brought to an exec: read, sent, and sent again from where the daemon says it has got to, so that nothing is lost
- * or doubled, whatever breaks. Reads on only when all is taken. Main context only.
+ * Standard input brought to an exec: read, sent, and sent again from where the daemon says it has
+ * got to, so that nothing is lost or doubled, whatever breaks. Reads on only when all is taken.
+ * Main context only.
  */
 
 #include "tools/client.h"

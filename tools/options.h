@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Command line options by table: parsed into a struct, shown in help, offered by completion. Pure. Words are bytes, never converted:
- * an argument or a variable for a guest need not be UTF-8. A table ends with an entry without a name.
+ * Command line options by table: parsed into a struct, shown in help, offered by completion. Pure.
+ * Words are bytes, never converted: an argument or a variable for a guest need not be UTF-8. A
+ * table ends with an entry without a name.
  */
 
 #include <glib.h>
@@ -18,12 +19,12 @@ typedef enum {
 } MfOptionKind;
 
 typedef struct {
-  const char *name;   /* "template" for --template */
-  char letter;        /* 't' for -t, or 0 */
+  const char *name; /* "template" for --template */
+  char letter;      /* 't' for -t, or 0 */
   MfOptionKind kind;
-  const char *value;  /* what help calls it: "NAME"; words separated by '|' are all there is */
+  const char *value; /* what help calls it: "NAME"; words separated by '|' are all there is */
   const char *meaning;
-  gsize offset;       /* of the field in the struct */
+  gsize offset; /* of the field in the struct */
 } MfOption;
 
 /* One table with the struct that it fills. */
@@ -34,9 +35,10 @@ typedef struct {
 
 /*
  * mf_options_parse() - take options out of @argv, which keeps the rest in order.
- * @argv: NULL-terminated words, the command's name not among them; the array is changed, its strings are not.
- * @sets: until one without options. @posix: the first word that is no option ends them; "--" always does.
- * Returns: FALSE with MF_ERROR_INVALID: which option, and what is right.
+ * @argv: NULL-terminated words, the command's name not among them; the array is changed, its
+ * strings are not.
+ * @sets: until one without options. @posix: the first word that is no option ends them; "--" always
+ * does. Returns: FALSE with MF_ERROR_INVALID: which option, and what is right.
  */
 gboolean mf_options_parse(char **argv, const MfOptionSet *sets, gboolean posix,
                           GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -11,7 +11,8 @@ int mf_outcome_of_exec(MfJson *exec);
 /* Of a finished job: that of its first exec, or 124, 125, 130. */
 int mf_outcome_of_job(MfJson *job);
 
-/* What to say about it beyond the command's own status; NULL: nothing. Visible text, the console's last lines included. (transfer full) */
+/* What to say about it beyond the command's own status; NULL: nothing. Visible text, the console's
+ * last lines included. (transfer full) */
 char *mf_outcome_explain(MfJson *job);
 
 /* "running", "succeeded", "failed (42)", "system-failure": for lists. (transfer full) */

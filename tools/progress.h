@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a job does until its command runs, as one live line on the terminal that is wiped when the command's own output comes. */
+/* What a job does until its command runs, as one live line on the terminal that is wiped when the
+ * command's own output comes. */
 
 #include "daemon/auto.h"
 
@@ -16,5 +17,6 @@ void mf_progress_end(MfProgress *self);
 void mf_progress_free(MfProgress *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfProgress, mf_progress_free)
 
-/* Pure: the line. @seconds: how long the present phase has taken. NULL: nothing to say. (transfer full) */
+/* Pure: the line. @seconds: how long the present phase has taken. NULL: nothing to say. (transfer
+ * full) */
 char *mf_progress_format(MfJson *job, double seconds);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Rows for people: columns as wide as their widest cell, no lines. Cells are made visible: they may hold words of guests. */
+/* Rows for people: columns as wide as their widest cell, no lines. Cells are made visible: they may
+ * hold words of guests. */
 
 #include "daemon/auto.h"
 
 typedef struct MfTable MfTable;
 
-/* @headings: up to NULL. With one that is "" the headings are left out: a list of keys and values. */
+/* @headings: up to NULL. With one that is "" the headings are left out: a list of keys and values.
+ */
 MfTable *mf_table_new(const char *heading, ...) G_GNUC_NULL_TERMINATED;
 /* As many cells as there are headings; NULL is shown as "-". */
 void mf_table_add(MfTable *self, const char *cell, ...);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The user's terminal: its size, and raw mode, which ends with the process however that ends by itself. */
+/* The user's terminal: its size, and raw mode, which ends with the process however that ends by
+ * itself. */
 
 #include <glib.h>
 
 /* FALSE: @fd is no terminal, or does not say. */
 gboolean mf_terminal_get_size(int fd, guint *ret_rows, guint *ret_cols);
 
-/* Keys go through untouched, Ctrl-C too. Does nothing if @fd is no terminal. Returns: whether it is raw now. */
+/* Keys go through untouched, Ctrl-C too. Does nothing if @fd is no terminal. Returns: whether it is
+ * raw now. */
 gboolean mf_terminal_make_raw(int fd);
 
 /* As it was before. Safe to call at any time. */
