@@ -17,7 +17,8 @@ check_size(const char *what, guint64 value, guint64 most, const char *template, 
   g_autofree char *asked = mf_size_format(value);
   g_autofree char *allowed = mf_size_format(most);
   g_set_error(error, MF_ERROR, MF_ERROR_LIMIT,
-              "%s of %s asked for, but template '%s' allows at most %s (max-%s in its file, set by "
+              "%s of %s asked for, but template '%s' allows at most %s (%s under [limits] in its "
+              "file, set by "
               "this host's admin)",
               what, asked, template, allowed, what);
   return FALSE;
@@ -51,7 +52,8 @@ mf_policy_grant(const MfJobSpec *spec, const MfTemplate *template, const MfConfi
   g.timeout = spec->timeout > 0 ? spec->timeout : MIN(config->default_timeout, longest);
   if (g.cpus > template->max_cpus) {
     g_set_error(error, MF_ERROR, MF_ERROR_LIMIT,
-                "%u cpus asked for, but template '%s' allows at most %u (max-cpus in its file, set "
+                "%u cpus asked for, but template '%s' allows at most %u (cpus under [limits] in "
+                "its file, set "
                 "by this host's admin)",
                 g.cpus, template->name, template->max_cpus);
     return FALSE;
@@ -68,7 +70,7 @@ mf_policy_grant(const MfJobSpec *spec, const MfTemplate *template, const MfConfi
       !check_size("disk", g.disk, MAX(template->max_disk, image_size), template->name, error) ||
       !check_time("timeout", g.timeout, longest,
                   template->max_timeout > 0 && template->max_timeout < config->max_timeout
-                      ? "max-timeout in the template's file"
+                      ? "timeout under [limits] in the template's file"
                       : "max-timeout in mayfly.conf",
                   error) ||
       !check_time("keep_on_failure", g.keep, config->max_keep, "max-keep in mayfly.conf", error))

@@ -71,7 +71,8 @@ debian_kernel() {
   step "reading $1's list of packages"
   # A list of the last day will do.
   if [ -z "$(find "$apt/lists" -maxdepth 1 -name '*_Packages*' -mmin -1440)" ]; then
-    apt_own get update || fail "the packages of $DEBIAN_MIRROR could not be listed: is the network there?"
+    # Without the option a list that cannot be fetched is a warning only.
+    apt_own get -o APT::Update::Error-Mode=any update || fail "the packages of $DEBIAN_MIRROR could not be listed: is the network there?"
   fi
   package=$(apt_own cache show --no-all-versions "$meta" |
     sed -n 's/^Depends:.*\(linux-image-[^ ,]*-cloud-[^ ,]*\).*/\1/p' | head -n 1)
