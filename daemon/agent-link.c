@@ -10,7 +10,8 @@
 
 /* More than every window of a machine together: a guest that does not read for so long is not
  * coming back. */
-#define MOST_UNSENT (16u << 20)
+#define MOST_UNSENT    (16u << 20)
+#define MOST_SENT_KEPT (256u << 10)
 /* Read at most so much before the main loop gets its turn. */
 #define READ_BURST     (256u << 10)
 #define PING_AFTER     10
@@ -23,7 +24,7 @@ struct MfAgentLink {
   GByteArray *unsent;
   gsize sent; /* of unsent */
   guint64 silence;
-  gint64 heard; /* monotonic */
+  guint64 quiet; /* ticks since the guest was heard */
   gboolean greeted;
   gboolean over;   /* lost was told */
   gboolean closed; /* by our user; freed when busy is 0 */
@@ -98,6 +99,11 @@ mf_agent_link_send(MfAgentLink *self, guint type, guint exec, guint flags, guint
   g_return_if_fail(length <= MF_FRAME_MAX_PAYLOAD);
   if (self->over || self->closed || self->unsent->len - self->sent > MOST_UNSENT)
     return;
+  /* A guest that always leaves a byte unread must not make it grow with what it has read. */
+  if (self->sent > MOST_SENT_KEPT) {
+    g_byte_array_remove_range(self->unsent, 0, (guint)self->sent);
+    self->sent = 0;
+  }
   MfFrame frame = {.type = (guint8)type,
                    .flags = (guint8)flags,
                    .exec = exec,
@@ -230,7 +236,7 @@ handle(MfAgentLink *self, const MfFrame *frame)
 static void
 take(MfAgentLink *self, const guint8 *data, gsize length)
 {
-  self->heard = g_get_monotonic_time();
+  self->quiet = 0;
   while (!self->closed && !self->over) {
     gsize n = mf_frame_decoder_feed(&self->decoder, data, length);
     data += n;
@@ -269,20 +275,22 @@ on_readable(GSocket *socket, GIOCondition condition, gpointer data)
   return self->over ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
 }
 
+/* Counted in ticks, not by the clock: while this daemon stands still (a slow disk, a debugger)
+ * nobody asks the guest, so its silence says nothing. */
 static gboolean
 on_tick(gpointer data)
 {
   MfAgentLink *self = data;
-  gint64 quiet = (g_get_monotonic_time() - self->heard) / G_USEC_PER_SEC;
   if (!self->greeted)
     return G_SOURCE_CONTINUE;
-  if (quiet >= (gint64)self->silence) {
+  self->quiet++;
+  if (self->quiet >= self->silence) {
     g_autofree char *reason = g_strdup_printf(
         "has not answered for %" G_GUINT64_FORMAT " seconds: the machine hangs", self->silence);
     lose(self, reason);
     return G_SOURCE_REMOVE;
   }
-  if (quiet >= MIN(PING_AFTER, (gint64)self->silence / 3))
+  if (self->quiet >= MIN(PING_AFTER, self->silence / 3))
     mf_agent_link_send(self, MF_FRAME_PING, 0, 0, 0, NULL, 0);
   return G_SOURCE_CONTINUE;
 }
@@ -296,16 +304,16 @@ mf_agent_link_open(const char *path, guint64 silence, const MfAgentHandler *hand
   if (socket == NULL)
     return NULL;
   g_autoptr(GSocketAddress) address = g_unix_socket_address_new(path);
+  /* Before it connects: a QEMU that hangs would hold us up with a full backlog. */
+  g_socket_set_blocking(socket, FALSE);
   if (!g_socket_connect(socket, address, NULL, error)) {
     g_prefix_error(error, "cannot reach the machine's agent channel %s: ", path);
     return NULL;
   }
-  g_socket_set_blocking(socket, FALSE);
   MfAgentLink *self = g_new0(MfAgentLink, 1);
   self->socket = g_steal_pointer(&socket);
   self->unsent = g_byte_array_new();
   self->silence = silence;
-  self->heard = g_get_monotonic_time();
   self->handler = handler;
   self->user_data = user_data;
   self->in = g_socket_create_source(self->socket, G_IO_IN, NULL);

@@ -50,11 +50,12 @@ mf_console_open(const char *path, MfOutputLog *log, GError **error)
   if (socket == NULL)
     return NULL;
   g_autoptr(GSocketAddress) address = g_unix_socket_address_new(path);
+  /* Before it connects: a QEMU that hangs would hold us up with a full backlog. */
+  g_socket_set_blocking(socket, FALSE);
   if (!g_socket_connect(socket, address, NULL, error)) {
     g_prefix_error(error, "cannot reach the machine's console %s: ", path);
     return NULL;
   }
-  g_socket_set_blocking(socket, FALSE);
   MfConsole *self = g_new0(MfConsole, 1);
   self->socket = g_steal_pointer(&socket);
   self->log = mf_output_log_ref(log);

@@ -2,6 +2,7 @@
 /* The host's end of the agent link against a guest that is played here, honest and hostile. */
 #include <gio/gunixsocketaddress.h>
 #include <glib/gstdio.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "daemon/agent-link.h"
@@ -231,6 +232,40 @@ test_long_document(Fixture *f, gconstpointer data)
   g_assert_cmpuint(joined->len, ==, 150000 + strlen("{\"k\":\"\"}"));
 }
 
+/* A daemon that stood still has not asked the guest anything meanwhile. */
+static void
+test_stall(Fixture *f, gconstpointer data)
+{
+  say(f, MF_FRAME_HELLO, 0, 0, 0, "{\"protocol\":1,\"welcomed\":true}");
+  spin();
+  g_usleep(2200 * 1000);
+  spin();
+  g_assert_nonnull(f->link);
+}
+
+/* It reads as much as it is sent, but always leaves the rest of what came first. */
+static void
+test_slow_reader(Fixture *f, gconstpointer data)
+{
+  static const guint8 payload[MF_FRAME_MAX_PAYLOAD];
+  static char buffer[sizeof payload + MF_FRAME_HEADER_SIZE];
+  for (guint i = 0; i < 16; i++)
+    mf_agent_link_send(f->link, MF_FRAME_STDIN, 1, 0, 0, payload, sizeof payload);
+  struct mallinfo2 before = mallinfo2();
+  for (guint i = 0; i < 400; i++) {
+    mf_agent_link_send(f->link, MF_FRAME_STDIN, 1, 0, 0, payload, sizeof payload);
+    for (gsize got = 0; got < sizeof buffer;) {
+      while (g_main_context_iteration(NULL, FALSE))
+        ;
+      gssize n = g_socket_receive(f->guest, buffer, sizeof buffer - got, NULL, NULL);
+      g_assert_cmpint(n, >, 0);
+      got += (gsize)n;
+    }
+  }
+  struct mallinfo2 after = mallinfo2();
+  g_assert_cmpuint(after.uordblks + after.hblkhd, <, before.uordblks + before.hblkhd + (8u << 20));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -242,6 +277,8 @@ main(int argc, char **argv)
   ADD("hostile", 60, test_hostile);
   ADD("closed", 60, test_closed);
   ADD("silence", 1, test_silence);
+  ADD("stall", 2, test_stall);
+  ADD("slow-reader", 60, test_slow_reader);
   ADD("long-document", 60, test_long_document);
   return g_test_run();
 }
