@@ -61,13 +61,8 @@ static void
 add_exec(MfTable *table, MfJson *exec)
 {
   MfJson *argv = mf_document_member(exec, "argv");
-  const char *state = mf_document_text(exec, "state");
+  g_autofree char *state = mf_outcome_describe_exec(exec);
   g_autoptr(GString) text = g_string_new(state);
-  const char *problem = mf_document_text(exec, "error");
-  if (problem != NULL)
-    g_string_append_printf(text, " (%s)", problem);
-  else if (g_strcmp0(state, "finished") == 0)
-    g_string_append_printf(text, " with %d", mf_outcome_of_exec(exec));
   g_string_append(text, ":");
   for (gsize i = 0; i < mf_document_count(argv); i++)
     g_string_append_printf(text, " %s", json_object_get_string(mf_document_item(argv, i)));

@@ -8,9 +8,6 @@
 #include "tools/command.h"
 #include "tools/document.h"
 
-/* As shells say it of a command that cannot be run. */
-#define STATUS_NOT_STARTED 127
-
 MfJson *
 mf_outcome_find_exec(MfJson *job, guint number)
 {
@@ -28,7 +25,25 @@ mf_outcome_of_exec(MfJson *exec)
     return 128 + (int)mf_document_uint(exec, "signal");
   if (mf_document_has(exec, "exit_code"))
     return (int)mf_document_uint(exec, "exit_code");
-  return STATUS_NOT_STARTED;
+  /* A command that cannot be started has the code that shells give it; this one was cut off. */
+  return MF_EXIT_FAILURE;
+}
+
+char *
+mf_outcome_describe_exec(MfJson *exec)
+{
+  const char *state = mf_document_text(exec, "state");
+  const char *problem = mf_document_text(exec, "error");
+  g_autoptr(GString) text = g_string_new(state != NULL ? state : "?");
+  if (g_strcmp0(state, "finished") == 0) {
+    if (mf_document_has(exec, "signal") || mf_document_has(exec, "exit_code"))
+      g_string_append_printf(text, " with %d", mf_outcome_of_exec(exec));
+    else
+      g_string_assign(text, "did not finish");
+  }
+  if (problem != NULL)
+    g_string_append_printf(text, " (%s)", problem);
+  return g_strdup(text->str);
 }
 
 int

@@ -5,8 +5,11 @@
 
 #include "daemon/auto.h"
 
-/* Of a finished exec: its code, 128 + signal, or 127 when it could not be started. */
+/* Of a finished exec: its code, 128 + signal, or 125 when its machine ended before it did. */
 int mf_outcome_of_exec(MfJson *exec);
+
+/* "running", "finished with 3", "did not finish (why)": for people, not yet made visible. (transfer full) */
+char *mf_outcome_describe_exec(MfJson *exec);
 
 /* Of a finished job: that of its first exec, or 124, 125, 130. */
 int mf_outcome_of_job(MfJson *job);

@@ -21,7 +21,8 @@ static const struct {
      42, "failed (42)", NULL},
     {"{'state':'finished','result':'failed','execs':[{'number':1,'exit_code':null,'signal':9}]}",
      137, "failed (137)", NULL},
-    {"{'state':'finished','result':'failed','execs':[{'number':1,'error':'no sh\\u001b there'}]}",
+    {"{'state':'finished','result':'failed','execs':[{'number':1,'exit_code':127,'error':'no "
+     "sh\\u001b there'}]}",
      127, "failed (127)", "no sh^[ there"},
     {"{'state':'finished','result':'timed-out','reason':'it ran for 5s'}", 124, "timed-out",
      "the job's time was up: it ran for 5s"},
@@ -60,6 +61,31 @@ test_outcomes(void)
       g_assert_null(said);
     else
       g_assert_nonnull(strstr(said, cases[i].said));
+  }
+}
+
+static void
+test_execs(void)
+{
+  static const struct {
+    const char *exec, *said;
+    int status;
+  } execs[] = {
+      {"{'state':'finished','exit_code':3}", "finished with 3", 3},
+      {"{'state':'finished','exit_code':null,'signal':15}", "finished with 143", 143},
+      {"{'state':'finished','exit_code':127,'error':'no such file'}",
+       "finished with 127 (no such file)", 127},
+      /* Its machine ended before it did: that is no status of the command's. */
+      {"{'state':'finished','exit_code':null,'signal':null,'error':'cancelled by bob'}",
+       "did not finish (cancelled by bob)", 125},
+      {"{'state':'finished'}", "did not finish", 125},
+      {"{'state':'running'}", "running", 125},
+  };
+  for (guint i = 0; i < G_N_ELEMENTS(execs); i++) {
+    g_autoptr(MfJson) exec = parse(execs[i].exec);
+    g_autofree char *said = mf_outcome_describe_exec(exec);
+    g_assert_cmpstr(said, ==, execs[i].said);
+    g_assert_cmpint(mf_outcome_of_exec(exec), ==, execs[i].status);
   }
 }
 
@@ -160,6 +186,7 @@ main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/outcome/jobs", test_outcomes);
+  g_test_add_func("/outcome/execs", test_execs);
   g_test_add_func("/outcome/progress", test_progress);
   g_test_add_func("/outcome/table", test_table);
   g_test_add_func("/outcome/numbers", test_numbers);
