@@ -63,7 +63,7 @@ on_bound(GObject *source, GAsyncResult *result, gpointer data)
       return;
     /* libvirtd being away says nothing about the filter in the kernel: a machine on the port stays.
      */
-    if (mf_error_code(error) == MF_ERROR_UNAVAILABLE && port->bound)
+    if (mf_error_code(error) == MF_ERROR_UNAVAILABLE && (port->bound || port->job != NULL))
       return;
     if (g_strcmp0(port->fault, error->message) != 0)
       g_message("port %s cannot be filtered: %s", port->tap, error->message);
