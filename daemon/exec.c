@@ -103,6 +103,7 @@ mf_exec_restore(MfJob *job, MfJson *document, MfExecSpec *spec, guint64 output_l
   self->state = over                                                  ? MF_EXEC_FINISHED
                 : g_strcmp0(state, state_names[MF_EXEC_RUNNING]) == 0 ? MF_EXEC_RUNNING
                                                                       : MF_EXEC_WAITING;
+  self->stdin_unknown = self->state == MF_EXEC_RUNNING;
   self->spec = spec ? mf_exec_spec_ref(spec) : NULL;
   self->argv = g_steal_pointer(&argv);
   self->tty = tty;
@@ -138,6 +139,10 @@ mf_exec_attach(MfExec *self, MfAgentLink *link, char *const *base_env)
   if (self->state == MF_EXEC_FINISHED)
     return;
   gboolean begins = self->state == MF_EXEC_WAITING;
+  if (begins && self->spec == NULL) {
+    mf_exec_take_exit(self, -1, 0, "mayflyd was restarted before it began: run it again");
+    return;
+  }
   /* Sent again after a reconnect, in case it was lost with us: an exec id that the agent knows is
    * not run twice. */
   if (self->spec != NULL) {
@@ -177,6 +182,12 @@ mf_exec_take_output(MfExec *self, guint stream, guint64 offset, const void *data
 void
 mf_exec_take_stdin_ack(MfExec *self, guint64 offset)
 {
+  if (self->stdin_unknown && offset <= G_MAXINT64) {
+    self->stdin_unknown = FALSE;
+    self->stdin_base = offset;
+    g_signal_emit(self, signals[CHANGED], 0);
+    return;
+  }
   if (offset <= self->stdin_base || offset > self->stdin_base + self->stdin_pending->len)
     return;
   g_byte_array_remove_range(self->stdin_pending, 0, (guint)(offset - self->stdin_base));
@@ -282,6 +293,8 @@ mf_exec_write_stdin(MfExec *self, guint64 offset, const void *data, gsize length
   guint64 taken = self->stdin_base + self->stdin_pending->len;
   if (!check_open(self, error))
     return -1;
+  if (self->stdin_unknown)
+    return (gint64)offset;
   if (offset > taken) {
     g_set_error(error, MF_ERROR, MF_ERROR_INVALID,
                 "standard input was taken up to byte %" G_GUINT64_FORMAT

@@ -71,7 +71,7 @@ read_grant(MfJob *self, MfJson *json, GError **error)
 }
 
 static gboolean
-read_execs(MfJob *self, MfJson *json, GError **error)
+read_execs(MfJob *self, MfJson *json, guint64 output_limit, GError **error)
 {
   MfJson *execs = NULL;
   if (!mf_json_read_array(json, "job", "execs", &execs, error))
@@ -79,7 +79,7 @@ read_execs(MfJob *self, MfJson *json, GError **error)
   for (gsize i = 0; execs != NULL && i < json_object_array_length(execs); i++) {
     MfExecSpec *spec = i == 0 && self->spec != NULL ? self->spec->exec : NULL;
     g_autoptr(MfExec) exec =
-        mf_exec_restore(self, json_object_array_get_idx(execs, i), spec, G_MAXUINT64, error);
+        mf_exec_restore(self, json_object_array_get_idx(execs, i), spec, output_limit, error);
     if (exec == NULL)
       return FALSE;
     mf_job_add_exec(self, exec);
@@ -88,7 +88,7 @@ read_execs(MfJob *self, MfJson *json, GError **error)
 }
 
 MfJob *
-mf_job_load(const char *folder, GError **error)
+mf_job_load(const char *folder, guint64 output_limit, GError **error)
 {
   g_autoptr(MfJson) record = mf_record_read(folder, "record.json", error);
   if (record == NULL)
@@ -109,6 +109,9 @@ mf_job_load(const char *folder, GError **error)
   if (self->state == MF_JOB_FINISHED) {
     self->document = json_object_get(json);
     self->finished = read_time(json, "finished");
+    g_autofree char *console = g_build_filename(folder, "console.log", NULL);
+    if (g_file_test(console, G_FILE_TEST_EXISTS))
+      self->console = mf_output_log_new_closed(console, 0, 0);
   } else {
     g_autoptr(MfJson) secrets = mf_record_read(folder, "secrets.json", NULL);
     if (secrets != NULL)
@@ -116,7 +119,7 @@ mf_job_load(const char *folder, GError **error)
     if (!read_grant(self, json, error))
       return NULL;
   }
-  if (!read_execs(self, json, error))
+  if (!read_execs(self, json, output_limit, error))
     return NULL;
   return g_steal_pointer(&self);
 }

@@ -44,6 +44,8 @@ struct _MfExec {
   guint64 stdin_base;
   GByteArray *stdin_pending;
   gboolean stdin_eof;
+  gboolean
+      stdin_unknown; /* of a running exec from its record: the agent has to say how far it is */
   guint output_watch;
   guint64 acked[3]; /* by stream, what the agent was told */
 };
@@ -92,8 +94,9 @@ gboolean mf_exec_take_output(MfExec *self, guint stream, guint64 offset, const v
 void mf_exec_take_stdin_ack(MfExec *self, guint64 offset);
 void mf_exec_take_exit(MfExec *self, int code, int signum, const char *problem);
 /*
- * FALSE: output of these lengths has not all been taken. Just after a reconnect what the agent sent to the connection before
- * may still come, with a gap where that one ended; an exit among it is said again after the output.
+ * FALSE: output of these lengths has not all been taken. Just after a reconnect what the agent sent
+ * to the connection before may still come, with a gap where that one ended; an exit among it is
+ * said again after the output.
  */
 gboolean mf_exec_has_output(MfExec *self, guint64 out_length, guint64 err_length);
 /* What WELCOME says of it. (transfer full) */
@@ -101,8 +104,9 @@ MfJson *mf_exec_welcome(MfExec *self);
 
 MfJob *mf_job_new(const char *id, uid_t owner, const char *jobs_folder, MfJobSpec *spec,
                   MfTemplate *template, MfImage *image, const MfGrant *grant);
-/* From <folder>/record.json (and secrets.json, if it is there). */
-MfJob *mf_job_load(const char *folder, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* From <folder>/record.json (and secrets.json, if it is there). @output_limit: of each exec. */
+MfJob *mf_job_load(const char *folder, guint64 output_limit,
+                   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Makes the folder and the first record, with the secrets. */
 gboolean mf_job_create_record(MfJob *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Records, then emits "state-changed". A record that cannot be written is logged; the transition

@@ -53,6 +53,8 @@ on_hello(MfJson *hello, gpointer data)
     instance = NULL;
   gboolean other = self->instance != NULL && g_strcmp0(instance, self->instance) != 0;
   self->greeted = TRUE;
+  if (self->up)
+    g_clear_handle_id(&self->timer, g_source_remove);
   g_free(self->instance);
   self->instance = g_steal_pointer(&instance);
   if (other && has_running(self)) {
@@ -60,7 +62,7 @@ on_hello(MfJson *hello, gpointer data)
                     "the agent in the machine was restarted and no longer knows the job's command");
     return;
   }
-  for (guint i = 0; self->up && i < self->job->execs->len; i++)
+  for (guint i = 0; mf_machine_is_up(self) && i < self->job->execs->len; i++)
     mf_exec_attach(g_ptr_array_index(self->job->execs, i), self->link, job_env(self));
 }
 

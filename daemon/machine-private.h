@@ -28,7 +28,7 @@ struct _MfMachine {
   guint limiter_id;
   gboolean place_held;
   GCancellable *cancellable;
-  guint timer;      /* port wait or boot deadline */
+  guint timer;      /* port wait or boot deadline, or an adopted machine's agent to speak */
   gulong available; /* network's signal while a port is awaited */
   char *overlay, *prepared;
   MfPort *port;

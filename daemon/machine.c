@@ -424,6 +424,16 @@ mf_machine_start(MfMachine *self)
   run_step(self);
 }
 
+static gboolean
+on_adopted_silent(gpointer data)
+{
+  MfMachine *self = data;
+  self->timer = 0;
+  mf_machine_fail(
+      self, "mayflyd was restarted and the agent in the machine does not answer (agent-timeout)");
+  return G_SOURCE_REMOVE;
+}
+
 void
 mf_machine_adopt(MfMachine *self)
 {
@@ -443,6 +453,9 @@ mf_machine_adopt(MfMachine *self)
     return;
   }
   self->up = TRUE;
+  /* The link counts the agent's silence only after its first word. */
+  self->timer =
+      g_timeout_add_seconds((guint)self->host->config->agent_timeout, on_adopted_silent, self);
 }
 
 void

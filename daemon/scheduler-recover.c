@@ -31,7 +31,7 @@ load_one(MfScheduler *self, const char *name)
 {
   g_autofree char *folder = g_build_filename(self->jobs_folder, name, NULL);
   g_autoptr(GError) error = NULL;
-  g_autoptr(MfJob) job = mf_job_load(folder, &error);
+  g_autoptr(MfJob) job = mf_job_load(folder, self->config->output_limit, &error);
   if (job == NULL) {
     g_warning("%s, ignoring", error->message);
     return;
@@ -65,8 +65,26 @@ requeue(MfScheduler *self, MfEntry *entry)
                  "mayflyd was restarted, and the job's template or image is no longer there");
     return;
   }
+  if (job->spec->exec != NULL && job->execs->len == 0) {
+    mf_entry_end(entry, MF_RESULT_SYSTEM_FAILURE, -1,
+                 "mayflyd was ended while it accepted the job");
+    return;
+  }
   mf_queue_push(self->queue, entry, job->owner);
   mf_entry_check_lease(entry);
+}
+
+/* The exit of the job's command was recorded, and then the daemon ended: nobody will say it again.
+ */
+static gboolean
+is_over(MfJob *job)
+{
+  MfExec *first = mf_job_get_exec(job, 1);
+  if (first == NULL || !mf_exec_is_done(first) || job->hold || job->result != MF_RESULT_NONE)
+    return FALSE;
+  int code = first->signal > 0 ? 128 + first->signal : first->exit_code;
+  mf_job_set_result(job, code == 0 ? MF_RESULT_SUCCEEDED : MF_RESULT_FAILED, code, first->error);
+  return TRUE;
 }
 
 static void
@@ -89,6 +107,10 @@ go_on(MfScheduler *self, MfEntry *entry, const char *const *domains)
     break;
   case MF_JOB_READY:
   case MF_JOB_RUNNING:
+    if (is_over(job)) {
+      mf_entry_discard(entry);
+      break;
+    }
     if (alive && job->template != NULL) {
       mf_entry_adopt(entry);
       break;

@@ -130,7 +130,11 @@ mf_entry_end(MfEntry *entry, MfResult result, int exit_code, const char *reason)
     job->console_tail = mf_console_tail(job->console, TAIL_LINES);
   mf_entry_stop_timers(entry);
   mf_queue_remove(entry->scheduler->queue, entry);
+  gboolean queued = job->state == MF_JOB_QUEUED;
   mf_job_set_state(job, MF_JOB_STOPPING);
+  /* What is left of its machine, and on which port, is not known yet: the recovery sees to it. */
+  if (entry->loaded && !queued)
+    return;
   if (entry->machine != NULL)
     mf_machine_stop(entry->machine, result != MF_RESULT_SYSTEM_FAILURE && job->template != NULL &&
                                         job->template->graceful);
@@ -254,8 +258,25 @@ mf_entry_adopt(MfEntry *entry)
   }
   mf_entry_check_lease(entry);
   mf_machine_adopt(entry->machine);
+  mf_entry_run_execs(entry);
   if (entry->machine != NULL && mf_machine_is_up(entry->machine))
     mf_entry_log(entry, "taken on again after a restart");
+}
+
+/* What the machine of before said last: there may be no better hint at why it ended. */
+static void
+show_console(MfEntry *entry)
+{
+  MfJob *job = entry->job;
+  g_autofree char *path = g_build_filename(job->folder, "console.log", NULL);
+  g_autoptr(GError) error = NULL;
+  if (job->console != NULL || !g_file_test(path, G_FILE_TEST_EXISTS))
+    return;
+  job->console = mf_output_log_open(path, entry->scheduler->config->console_limit, &error);
+  if (job->console == NULL)
+    g_warning("job %s: %s, ignoring", job->id, error->message);
+  else if (job->result == MF_RESULT_SYSTEM_FAILURE && job->console_tail == NULL)
+    job->console_tail = mf_console_tail(job->console, TAIL_LINES);
 }
 
 void
@@ -265,5 +286,6 @@ mf_entry_discard(MfEntry *entry)
   new_machine(entry);
   if (entry->job->state != MF_JOB_STOPPING)
     mf_job_set_state(entry->job, MF_JOB_STOPPING);
+  show_console(entry);
   mf_machine_discard(entry->machine);
 }

@@ -434,12 +434,18 @@ on_prepared(GObject *source, GAsyncResult *result, gpointer data)
 }
 
 static void
+prepare(MfScheduler *self)
+{
+  mf_hypervisor_prepare_async(self->hypervisor, self->cancellable, on_prepared, g_object_ref(self));
+}
+
+static void
 on_connection(MfHypervisor *hypervisor, gboolean up, gpointer data)
 {
   MfScheduler *self = data;
   self->prepared = FALSE;
   if (up)
-    mf_hypervisor_prepare_async(hypervisor, self->cancellable, on_prepared, g_object_ref(self));
+    prepare(self);
   else
     g_message("%s", mf_hypervisor_problem(hypervisor));
   mf_scheduler_pump(self);
@@ -491,7 +497,11 @@ static gboolean
 on_reap(gpointer data)
 {
   MfScheduler *self = data;
-  mf_scheduler_reap(self);
+  /* What libvirt refused once is asked for again, or jobs would wait for ever. */
+  if (!self->prepared && mf_hypervisor_is_up(self->hypervisor))
+    prepare(self);
+  else
+    mf_scheduler_recover(self);
   mf_scheduler_pump(self);
   return G_SOURCE_CONTINUE;
 }

@@ -109,7 +109,7 @@ test_load_running(void)
   job->deadline = job->created + 5000000;
   mf_job_set_state(job, MF_JOB_RUNNING);
   g_autoptr(GError) error = NULL;
-  g_autoptr(MfJob) again = mf_job_load(job->folder, &error);
+  g_autoptr(MfJob) again = mf_job_load(job->folder, 1 << 20, &error);
   g_assert_no_error(error);
   g_assert_cmpstr(again->id, ==, job->id);
   g_assert_cmpuint(again->owner, ==, 1000);
@@ -139,7 +139,7 @@ test_load_finished(void)
   mf_job_set_state(job, MF_JOB_STOPPING);
   mf_job_wipe(job);
   mf_job_set_state(job, MF_JOB_FINISHED);
-  g_autoptr(MfJob) again = mf_job_load(job->folder, &error);
+  g_autoptr(MfJob) again = mf_job_load(job->folder, 1 << 20, &error);
   g_assert_no_error(error);
   g_assert_cmpint(again->result, ==, MF_RESULT_FAILED);
   g_assert_cmpint(again->exit_code, ==, 3);
@@ -168,7 +168,7 @@ test_damaged_records(void)
   for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
     g_autoptr(GError) error = NULL;
     g_assert_true(g_file_set_contents(path, bad[i], -1, NULL));
-    g_assert_null(mf_job_load(folder, &error));
+    g_assert_null(mf_job_load(folder, 1 << 20, &error));
     g_assert_nonnull(error);
   }
 }
@@ -218,6 +218,75 @@ test_output_overlap_and_gap(void)
   g_assert_cmpuint(mf_output_log_taken(exec->output, MF_STREAM_STDOUT), ==, 7);
 }
 
+/* A running exec of a daemon that was killed: what of its input was taken only the agent knows. */
+static void
+test_stdin_after_restart(void)
+{
+  g_autoptr(MfJob) job = new_job("jobggggggg", "{\"exec\":{\"argv\":[\"cat\"],\"stdin\":true}}");
+  mf_job_get_exec(job, 1)->state = MF_EXEC_RUNNING;
+  mf_job_save(job);
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJob) again = mf_job_load(job->folder, 1 << 20, &error);
+  g_assert_no_error(error);
+  MfExec *exec = mf_job_get_exec(again, 1);
+  g_assert_cmpint(mf_exec_write_stdin(exec, 500, "abc", 3, FALSE, &error), ==, 500);
+  g_assert_no_error(error);
+  mf_exec_take_stdin_ack(exec, 500);
+  g_assert_cmpint(mf_exec_write_stdin(exec, 500, "abc", 3, FALSE, &error), ==, 503);
+  g_assert_cmpint(mf_exec_write_stdin(exec, 504, "e", 1, FALSE, &error), ==, -1);
+  g_assert_error(error, MF_ERROR, MF_ERROR_INVALID);
+}
+
+/* Only the first exec's document is kept: another that had not begun cannot begin any more. */
+static void
+test_lost_document(void)
+{
+  g_autoptr(MfJob) job = new_job("jobhhhhhhh", "{\"exec\":{\"argv\":[\"x\"]}}");
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfExec) second = mf_exec_new(job, 2, job->spec->exec, 1 << 20, &error);
+  g_assert_no_error(error);
+  mf_job_add_exec(job, second);
+  mf_job_save(job);
+  g_autoptr(MfJob) again = mf_job_load(job->folder, 1 << 20, &error);
+  g_assert_no_error(error);
+  MfExec *exec = mf_job_get_exec(again, 2);
+  mf_exec_attach(exec, NULL, NULL);
+  g_assert_true(mf_exec_is_done(exec));
+  g_assert_cmpint(exec->exit_code, ==, -1);
+  g_assert_nonnull(exec->error);
+}
+
+static void
+test_limit_after_restart(void)
+{
+  g_autoptr(MfJob) job = new_job("jobiiiiiii", "{\"exec\":{\"argv\":[\"x\"]}}");
+  mf_job_get_exec(job, 1)->state = MF_EXEC_RUNNING;
+  mf_job_save(job);
+  g_autoptr(MfJob) again = mf_job_load(job->folder, 4, NULL);
+  MfExec *exec = mf_job_get_exec(again, 1);
+  g_assert_true(mf_exec_take_output(exec, MF_STREAM_STDOUT, 0, "abcdefgh", 8, NULL));
+  char buffer[16];
+  g_autoptr(MfOutputReader) reader = mf_output_reader_new(exec->output, MF_OUTPUT_STDOUT, 0);
+  g_assert_cmpint(mf_output_reader_read(reader, buffer, sizeof buffer, NULL), ==, 4);
+}
+
+static void
+test_console_of_finished(void)
+{
+  g_autoptr(MfJob) job = new_job("jobjjjjjjj", "{}");
+  g_autofree char *path = g_build_filename(job->folder, "console.log", NULL);
+  job->console = mf_output_log_open(path, 1 << 20, NULL);
+  g_assert_true(mf_output_log_append(job->console, MF_STREAM_STDOUT, "boot", 4, NULL));
+  mf_job_set_state(job, MF_JOB_STOPPING);
+  mf_job_set_state(job, MF_JOB_FINISHED);
+  g_autoptr(MfJob) again = mf_job_load(job->folder, 1 << 20, NULL);
+  g_assert_nonnull(mf_job_get_console(again));
+  char buffer[16];
+  g_autoptr(MfOutputReader) reader =
+      mf_output_reader_new(mf_job_get_console(again), MF_OUTPUT_MERGED, 0);
+  g_assert_cmpint(mf_output_reader_read(reader, buffer, sizeof buffer, NULL), ==, 4);
+}
+
 static void
 remove_all(void)
 {
@@ -240,6 +309,10 @@ main(int argc, char **argv)
   g_test_add_func("/job/damaged", test_damaged_records);
   g_test_add_func("/job/stdin-window", test_stdin_window);
   g_test_add_func("/job/output", test_output_overlap_and_gap);
+  g_test_add_func("/job/stdin-after-restart", test_stdin_after_restart);
+  g_test_add_func("/job/lost-document", test_lost_document);
+  g_test_add_func("/job/limit-after-restart", test_limit_after_restart);
+  g_test_add_func("/job/console-of-finished", test_console_of_finished);
   int rc = g_test_run();
   remove_all();
   g_free(directory);
