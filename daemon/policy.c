@@ -8,6 +8,8 @@
 /* Overcommit of virtual CPUs where the admin gave no number: jobs rarely use theirs all the time.
  */
 #define CPUS_PER_HOST_CPU 4
+/* As in a template: with less, QEMU cannot even load a kernel. */
+#define LEAST_MEMORY (G_GUINT64_CONSTANT(32) << 20)
 
 static gboolean
 check_size(const char *what, guint64 value, guint64 most, const char *template, GError **error)
@@ -58,6 +60,12 @@ mf_policy_grant(const MfJobSpec *spec, const MfTemplate *template, const MfConfi
                 g.cpus, template->name, template->max_cpus);
     return FALSE;
   }
+  if (g.memory < LEAST_MEMORY) {
+    g_autofree char *asked = mf_size_format(g.memory);
+    g_set_error(error, MF_ERROR, MF_ERROR_LIMIT,
+                "memory of %s asked for, but a machine needs at least 32MiB", asked);
+    return FALSE;
+  }
   if (g.disk < image_size) {
     g_autofree char *asked = mf_size_format(g.disk);
     g_autofree char *least = mf_size_format(image_size);
@@ -73,7 +81,7 @@ mf_policy_grant(const MfJobSpec *spec, const MfTemplate *template, const MfConfi
                       ? "timeout under [limits] in the template's file"
                       : "max-timeout in mayfly.conf",
                   error) ||
-      !check_time("keep_on_failure", g.keep, config->max_keep, "max-keep in mayfly.conf", error))
+      !check_time("keep-on-failure", g.keep, config->max_keep, "max-keep in mayfly.conf", error))
     return FALSE;
   *ret_grant = g;
   return TRUE;

@@ -54,6 +54,7 @@ test_limits_name_themselves(void)
       {{.cpus = 5}, {"5 cpus", "at most 4", "[limits]"}},
       {{.memory = 3 * GIB}, {"3GiB", "2GiB", "memory under [limits]"}},
       {{.disk = 30 * GIB}, {"30GiB", "20GiB", "disk under [limits]"}},
+      {{.memory = 32 * MIB - 1}, {"memory", "at least 32MiB", "needs"}},
       {{.disk = 512 * MIB}, {"512MiB", "at least 1GiB", "image"}},
       {{.timeout = 7201}, {"2h1s", "2h", "template"}},
       {{.keep = 601}, {"10m1s", "10m", "max-keep"}},
