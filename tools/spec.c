@@ -37,6 +37,11 @@ static gboolean
 read_file(const char *path, char **ret_data, gsize *ret_length, GError **error)
 {
   gboolean is_stdin = strcmp(path, "-") == 0;
+  if (g_file_test(path, G_FILE_TEST_IS_DIR)) {
+    g_set_error(error, MF_ERROR, MF_ERROR_INVALID,
+                "%s is a folder, not a file: pack it with tar and unpack it in the job", path);
+    return FALSE;
+  }
   if (!g_file_get_contents(is_stdin ? "/dev/stdin" : path, ret_data, ret_length, error))
     return FALSE;
   if (*ret_length <= FILE_LIMIT)
@@ -45,6 +50,17 @@ read_file(const char *path, char **ret_data, gsize *ret_length, GError **error)
   g_set_error(error, MF_ERROR, MF_ERROR_LIMIT,
               "%s is larger than 24 MiB: let the job fetch it, or put it into the image", path);
   return FALSE;
+}
+
+static gboolean
+is_variable_name(const char *name)
+{
+  if (g_ascii_isdigit(name[0]))
+    return FALSE;
+  for (; *name != '\0'; name++)
+    if (!g_ascii_isalnum(*name) && *name != '_')
+      return FALSE;
+  return TRUE;
 }
 
 static gboolean
@@ -57,6 +73,13 @@ add_variable(MfJson *env, const char *text, const char *where, GError **error)
     return FALSE;
   }
   g_autofree char *name = g_strndup(text, equals != NULL ? (gsize)(equals - text) : strlen(text));
+  if (!is_variable_name(name)) {
+    g_autofree char *shown = mf_text_quote(name);
+    g_set_error(error, MF_ERROR, MF_ERROR_INVALID,
+                "%s: %s is no name of a variable: letters, digits and _, not a digit first", where,
+                shown);
+    return FALSE;
+  }
   const char *value = equals != NULL ? equals + 1 : g_getenv(name);
   /* A name alone passes on what is set here, and nothing if nothing is. */
   if (value != NULL)

@@ -88,10 +88,15 @@ test_env(void)
   g_assert_false(mf_document_has(json, "MF_NOT_HERE"));
   g_remove(path);
 
-  g_autoptr(GPtrArray) bad = list("=x", NULL);
-  MfSpecExec wrong = {.env = bad};
-  g_assert_null(mf_spec_env(&wrong, &error));
-  g_assert_error(error, MF_ERROR, MF_ERROR_INVALID);
+  static const char *const bad[] = {"=x", "export C=3", "1A=2", "A-B"};
+  for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
+    g_autoptr(GPtrArray) one = list(bad[i], NULL);
+    MfSpecExec wrong = {.env = one};
+    g_assert_null(mf_spec_env(&wrong, &error));
+    g_assert_error(error, MF_ERROR, MF_ERROR_INVALID);
+    g_assert_true(g_str_has_prefix(error->message, "--env: "));
+    g_clear_error(&error);
+  }
 }
 
 static void
