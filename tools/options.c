@@ -55,12 +55,23 @@ set_text(const MfOption *option, gpointer field, const char *value, GError **err
   return TRUE;
 }
 
+/* Fields that nobody gave are 0, so mayflyd would take it for "as the template says". */
+static gboolean
+refuse_zero(const MfOption *option, GError **error)
+{
+  g_set_error(error, MF_ERROR, MF_ERROR_INVALID,
+              "--%s must be more than 0: leave it out for what is usual", option->name);
+  return FALSE;
+}
+
 static gboolean
 set_number(const MfOption *option, gpointer field, const char *value, GError **error)
 {
   guint64 number;
   if (g_ascii_isdigit(value[0]) &&
       g_ascii_string_to_unsigned(value, 10, 0, G_MAXUINT, &number, NULL)) {
+    if (number == 0)
+      return refuse_zero(option, error);
     *(guint *)field = (guint)number;
     return TRUE;
   }
@@ -96,9 +107,11 @@ set_field(const MfOption *option, gpointer object, const char *value, GError **e
     ok = mf_duration_parse(value, field, error);
     break;
   }
-  if (!ok)
+  if (!ok) {
     g_prefix_error(error, "--%s: ", option->name);
-  return ok;
+    return FALSE;
+  }
+  return *(guint64 *)field > 0 || refuse_zero(option, error);
 }
 
 /* Takes "--name", "--name=value" or "--name" "value"; *@next is the word behind. */
