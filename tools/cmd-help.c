@@ -11,7 +11,9 @@ mf_cmd_help(const MfCommon *common, gconstpointer options, char **argv, GError *
 {
   guint words;
   const MfCommand *command = argv[0] != NULL ? mf_command_find(mf_commands, argv, &words) : NULL;
-  if (argv[0] != NULL && command == NULL) {
+  g_autofree char *group =
+      argv[0] != NULL && command == NULL ? mf_command_help_group(mf_commands, argv[0]) : NULL;
+  if (argv[0] != NULL && command == NULL && group == NULL) {
     g_autofree char *shown = mf_text_quote(argv[0]);
     g_set_error(error, MF_ERROR, MF_ERROR_NOT_FOUND,
                 "there is no command %s; mayfly help lists those there are", shown);
@@ -19,6 +21,6 @@ mf_cmd_help(const MfCommon *common, gconstpointer options, char **argv, GError *
   }
   g_autofree char *help =
       command != NULL ? mf_command_help_for(command) : mf_command_help(mf_commands);
-  fputs(help, stdout);
+  fputs(group != NULL ? group : help, stdout);
   return MF_EXIT_OK;
 }

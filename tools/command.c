@@ -86,6 +86,21 @@ mf_command_help(const MfCommand *commands)
   return g_strdup(out->str);
 }
 
+char *
+mf_command_help_group(const MfCommand *commands, const char *group)
+{
+  g_autoptr(GString) list = g_string_new(NULL);
+  g_autofree char *prefix = g_strconcat(group, " ", NULL);
+  for (const MfCommand *command = commands; command->name != NULL; command++)
+    if (g_str_has_prefix(command->name, prefix))
+      g_string_append_printf(list, "  %-18s%s\n", command->name, command->summary);
+  if (list->len == 0)
+    return NULL;
+  return g_strdup_printf("Usage: mayfly %s COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n%s\n"
+                         "mayfly %s COMMAND --help tells more about one.\n",
+                         group, list->str, group);
+}
+
 static int
 complain(const char *message, const char *hint)
 {
@@ -129,6 +144,11 @@ run(const MfCommand *command, MfCommon *common, gpointer options, char **argv)
 static int
 unknown(const MfCommand *commands, char *const *argv)
 {
+  g_autofree char *help = mf_command_help_group(commands, argv[0]);
+  if (help != NULL && (g_strcmp0(argv[1], "--help") == 0 || g_strcmp0(argv[1], "-h") == 0)) {
+    fputs(help, stdout);
+    return MF_EXIT_OK;
+  }
   g_autofree char *shown = mf_text_quote(argv[0]);
   g_autoptr(GString) group = g_string_new(NULL);
   for (const MfCommand *command = commands; command->name != NULL; command++)

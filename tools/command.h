@@ -58,6 +58,8 @@ int mf_command_main(const MfCommand *commands, char **argv);
 /* Help for all commands, or for one. (transfer full) */
 char *mf_command_help(const MfCommand *commands);
 char *mf_command_help_for(const MfCommand *command);
+/* Help for those that begin with the word @group; NULL: there are none. (transfer full) */
+char *mf_command_help_group(const MfCommand *commands, const char *group);
 
 /* The row that the words at @argv begin with, and how many they are; NULL: none. */
 const MfCommand *mf_command_find(const MfCommand *commands, char *const *argv, guint *ret_words);
