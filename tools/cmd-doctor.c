@@ -2,6 +2,7 @@
 /* mayfly doctor: what is wrong here, and what to do about it. Works without mayflyd as well. */
 #include <stdio.h>
 
+#include "daemon/error.h"
 #include "daemon/paths.h"
 #include "tools/commands.h"
 #include "tools/doctor.h"
@@ -35,7 +36,9 @@ mf_cmd_doctor(const MfCommon *common, gconstpointer options, char **argv, GError
     mf_doctor_check_daemon(doctor, info);
   } else {
     mf_doctor_say(doctor, "mayflyd", MF_DOCTOR_PROBLEM, problem->message,
-                  "journalctl -u mayflyd tells why, if it does not start");
+                  g_error_matches(problem, MF_ERROR, MF_ERROR_FORBIDDEN)
+                      ? "or run this with sudo"
+                      : "journalctl -u mayflyd tells why, if it does not start");
     mf_doctor_check_kvm(doctor, config);
   }
   mf_doctor_check_account(doctor);
