@@ -82,7 +82,7 @@ mf_console_close(MfConsole *self)
 char **
 mf_console_tail(MfOutputLog *log, guint lines)
 {
-  guint64 all = mf_output_log_taken(log, MF_STREAM_STDOUT);
+  guint64 all = mf_output_log_kept(log);
   g_autoptr(MfOutputReader) reader =
       mf_output_reader_new(log, MF_OUTPUT_MERGED, all > TAIL_BYTES ? all - TAIL_BYTES : 0);
   g_autofree char *raw = g_malloc(TAIL_BYTES);

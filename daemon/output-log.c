@@ -267,6 +267,12 @@ mf_output_log_taken(const MfOutputLog *self, guint stream)
   return self->taken[stream];
 }
 
+guint64
+mf_output_log_kept(const MfOutputLog *self)
+{
+  return self->kept;
+}
+
 void
 mf_output_log_close(MfOutputLog *self)
 {

@@ -24,6 +24,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfOutputLog, mf_output_log_unref)
 gboolean mf_output_log_append(MfOutputLog *self, guint stream, const void *data, gsize length, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Payload bytes of a stream taken so far (those over the limit included): the offset wanted next from the agent. */
 guint64 mf_output_log_taken(const MfOutputLog *self, guint stream);
+/* Payload bytes that are in the file: no more than the limit. */
+guint64 mf_output_log_kept(const MfOutputLog *self);
 /* No more will come; followers are told. */
 void mf_output_log_close(MfOutputLog *self);
 gboolean mf_output_log_is_closed(const MfOutputLog *self);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/console.h"
 #include "daemon/frame.h"
 #include "daemon/output-log.h"
 
@@ -175,6 +176,20 @@ test_pacing(void)
   g_assert_false(mf_output_log_is_congested(log));
 }
 
+/* What a console said last, when it said more than is kept. */
+static void
+test_tail_over_limit(void)
+{
+  g_autofree char *path = fresh_path();
+  g_autoptr(MfOutputLog) log = mf_output_log_open(path, 12, NULL);
+  append(log, MF_STREAM_STDOUT, "first\nlast\n");
+  g_autofree char *flood = g_strnfill(100000, 'x');
+  append(log, MF_STREAM_STDOUT, flood);
+  g_auto(GStrv) tail = mf_console_tail(log, 40);
+  g_assert_cmpuint(g_strv_length(tail), >, 1);
+  g_assert_cmpstr(tail[1], ==, "last");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -183,6 +198,7 @@ main(int argc, char **argv)
   g_test_add_func("/output-log/forms", test_forms_and_offsets);
   g_test_add_func("/output-log/torn", test_reopen_cuts_torn_record);
   g_test_add_func("/output-log/limit", test_limit_is_counted_and_survives);
+  g_test_add_func("/output-log/tail-over-limit", test_tail_over_limit);
   g_test_add_func("/output-log/watch", test_watch_and_close);
   g_test_add_func("/output-log/pacing", test_pacing);
   int rc = g_test_run();
