@@ -99,6 +99,7 @@ mf_job_load(const char *folder, guint64 output_limit, GError **error)
   if (!mf_json_read_object(record, "", "job", &json, error) || json == NULL ||
       !mf_json_read_string(record, "", "uuid", &self->uuid, error) ||
       !mf_json_read_string(record, "", "image_digest", &self->image_digest, error) ||
+      !mf_json_read_string(record, "", "agent", &self->agent, error) ||
       !mf_json_read_bool(record, "", "hold", &self->hold, error) ||
       !read_identity(self, json, error)) {
     if (error != NULL && *error == NULL)

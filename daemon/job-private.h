@@ -70,6 +70,7 @@ struct _MfJob {
   guint position;
   char *queued_for;
   char *ip, *port, *uuid;
+  char *agent; /* which one greeted last: another knows nothing of our execs */
   const char *accel;
   gint64 created, started, finished, deadline, kept_until; /* unix microseconds, 0 = none */
   double timings[MF_TIMING_LAST_];                         /* seconds, < 0 = did not happen */

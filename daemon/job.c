@@ -154,6 +154,7 @@ record_json(MfJob *self)
   mf_json_add(json, "job", mf_job_to_json(self));
   mf_json_add_string(json, "uuid", self->uuid);
   mf_json_add_string(json, "image_digest", self->image_digest);
+  mf_json_add_string(json, "agent", self->agent);
   mf_json_add_bool(json, "hold", self->hold);
   return json;
 }
@@ -326,6 +327,7 @@ mf_job_finalize(GObject *object)
   g_free(self->ip);
   g_free(self->port);
   g_free(self->uuid);
+  g_free(self->agent);
   G_OBJECT_CLASS(mf_job_parent_class)->finalize(object);
 }
 

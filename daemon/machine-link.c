@@ -6,7 +6,10 @@
 #include "daemon/machine-private.h"
 #include "daemon/text.h"
 
-#define LOST_SETTLE_MS 1500
+#define LOST_SETTLE_MS  1500
+#define INSTANCE_LENGTH 64
+/* Each new one costs a synced write. */
+#define MOST_AGENTS 16
 
 static char *const *
 job_env(MfMachine *self)
@@ -51,13 +54,22 @@ on_hello(MfJson *hello, gpointer data)
   g_autofree char *instance = NULL;
   if (!mf_json_read_string(hello, "", "instance", &instance, NULL))
     instance = NULL;
-  gboolean other = self->instance != NULL && g_strcmp0(instance, self->instance) != 0;
+  gboolean other = g_strcmp0(instance, self->job->agent) != 0;
+  gboolean lost = other && self->job->agent != NULL && has_running(self);
   self->greeted = TRUE;
   if (self->up)
     g_clear_handle_id(&self->timer, g_source_remove);
-  g_free(self->instance);
-  self->instance = g_steal_pointer(&instance);
-  if (other && has_running(self)) {
+  if (other && self->agents < MOST_AGENTS) {
+    g_free(self->job->agent);
+    self->job->agent = instance != NULL ? g_strndup(instance, INSTANCE_LENGTH) : NULL;
+    /* Before it runs anything: a daemon after this one has to know whether it is still the same. */
+    mf_job_save(self->job);
+  }
+  if (other && ++self->agents > MOST_AGENTS) {
+    mf_machine_fail(self, "the agent in the machine is restarted again and again");
+    return;
+  }
+  if (lost) {
     mf_machine_fail(self,
                     "the agent in the machine was restarted and no longer knows the job's command");
     return;

@@ -37,9 +37,9 @@ struct _MfMachine {
   MfAgentLink *link;
   MfConsole *console;
   gboolean greeted, up, down;
-  char *instance; /* of the agent that greeted: another one knows nothing of our execs */
+  guint agents; /* that greeted, one after the other */
   MfReady level;
-  char *lost;           /* why the link is of no use, while libvirt may still say more */
+  char *lost; /* why the link is of no use, while libvirt may still say more */
   guint lost_timer;
   gboolean domain; /* one may exist */
   /* end */

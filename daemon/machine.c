@@ -524,7 +524,6 @@ mf_machine_finalize(GObject *object)
   g_clear_pointer(&self->console, mf_console_close);
   g_clear_object(&self->cancellable);
   g_clear_object(&self->job);
-  g_free(self->instance);
   g_free(self->lost);
   g_free(self->overlay);
   g_free(self->prepared);

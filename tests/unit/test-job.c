@@ -104,6 +104,7 @@ test_load_running(void)
   g_autoptr(MfJob) job = new_job("jobbbbbbbb", SECRET_JOB);
   mf_job_set_state(job, MF_JOB_STARTING);
   mf_job_set_timing(job, MF_TIMING_CLONE, 0.25);
+  job->agent = g_strdup("0123");
   job->port = g_strdup("mf3");
   mf_job_set_state(job, MF_JOB_READY);
   job->deadline = job->created + 5000000;
@@ -115,6 +116,7 @@ test_load_running(void)
   g_assert_cmpuint(again->owner, ==, 1000);
   g_assert_cmpint(again->state, ==, MF_JOB_RUNNING);
   g_assert_cmpstr(again->port, ==, "mf3");
+  g_assert_cmpstr(again->agent, ==, "0123");
   g_assert_cmpstr(again->uuid, ==, job->uuid);
   g_assert_cmpuint(again->grant.memory, ==, 128 << 20);
   g_assert_cmpint(ABS(again->deadline - job->deadline), <, 1000);
