@@ -60,9 +60,31 @@ exec_with(guint number, MfOutputLog *output)
   return self;
 }
 
+/* Each that has not finished holds its log open, and each is in every record of its job. */
+static gboolean
+check_room(MfJob *job, GError **error)
+{
+  guint unfinished = 0;
+  for (guint i = 0; i < job->execs->len; i++)
+    unfinished += !mf_exec_is_done(g_ptr_array_index(job->execs, i));
+  if (unfinished >= MF_JOB_MOST_UNFINISHED)
+    g_set_error(error, MF_ERROR, MF_ERROR_LIMIT,
+                "%u commands of job %s have not finished, which is as many as may: wait for one",
+                unfinished, job->id);
+  else if (job->execs->len >= MF_JOB_MOST_EXECS)
+    g_set_error(error, MF_ERROR, MF_ERROR_LIMIT,
+                "job %s has had %u commands, which is as many as may: start another job", job->id,
+                job->execs->len);
+  else
+    return TRUE;
+  return FALSE;
+}
+
 MfExec *
 mf_exec_new(MfJob *job, guint number, MfExecSpec *spec, guint64 output_limit, GError **error)
 {
+  if (!check_room(job, error))
+    return NULL;
   g_autofree char *path = log_path(job, number);
   MfOutputLog *output = mf_output_log_open(path, output_limit, error);
   if (output == NULL)

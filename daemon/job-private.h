@@ -80,7 +80,9 @@ struct _MfJob {
   MfJson *document; /* of a job read from its record: what clients see, as it is */
 };
 
-/* A new exec in @self, its log opened. */
+/* A new exec in @self, its log opened. LIMIT: the job has too many. */
+#define MF_JOB_MOST_UNFINISHED 64
+#define MF_JOB_MOST_EXECS      1000
 MfExec *mf_exec_new(MfJob *job, guint number, MfExecSpec *spec, guint64 output_limit,
                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* From its document in a record; @output_limit as above. */

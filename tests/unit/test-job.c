@@ -290,6 +290,29 @@ test_console_of_finished(void)
 }
 
 static void
+test_most_execs(void)
+{
+  g_autoptr(MfJob) job = new_job("jobkkkkkkk", "{\"exec\":{\"argv\":[\"x\"]}}");
+  g_autoptr(GError) error = NULL;
+  while (job->execs->len < MF_JOB_MOST_EXECS) {
+    g_autoptr(MfExec) exec = mf_exec_new(job, job->execs->len + 1, job->spec->exec, 10, &error);
+    if (exec == NULL) {
+      g_assert_error(error, MF_ERROR, MF_ERROR_LIMIT);
+      g_clear_error(&error);
+      g_assert_cmpuint(job->execs->len % MF_JOB_MOST_UNFINISHED, ==, 0);
+      for (guint i = 0; i < job->execs->len; i++)
+        mf_exec_take_exit(g_ptr_array_index(job->execs, i), 0, 0, NULL);
+    } else {
+      mf_job_add_exec(job, exec);
+    }
+  }
+  for (guint i = 0; i < job->execs->len; i++)
+    mf_exec_take_exit(g_ptr_array_index(job->execs, i), 0, 0, NULL);
+  g_assert_null(mf_exec_new(job, job->execs->len + 1, job->spec->exec, 10, &error));
+  g_assert_error(error, MF_ERROR, MF_ERROR_LIMIT);
+}
+
+static void
 remove_all(void)
 {
   g_autoptr(GDir) dir = g_dir_open(directory, 0, NULL);
@@ -315,6 +338,7 @@ main(int argc, char **argv)
   g_test_add_func("/job/lost-document", test_lost_document);
   g_test_add_func("/job/limit-after-restart", test_limit_after_restart);
   g_test_add_func("/job/console-of-finished", test_console_of_finished);
+  g_test_add_func("/job/most-execs", test_most_execs);
   int rc = g_test_run();
   remove_all();
   g_free(directory);
