@@ -83,7 +83,7 @@ print_text(MfJson *job)
   mf_table_add(table, "state", state);
   add_text(table, "reason", job, "reason");
   add_text(table, "phase", job, "phase");
-  add_text(table, "waits for", job, "queued_for");
+  add_text(table, "waits because", job, "queued_for");
   add_text(table, "owner", job, "owner_name");
   add_machine(table, job);
   add_time(table, "created", job, "created");

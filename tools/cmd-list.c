@@ -28,7 +28,7 @@ describe(MfJson *job)
   if (mf_document_has(job, "position")) {
     const char *why = mf_document_text(job, "queued_for");
     return g_strdup_printf("number %" G_GUINT64_FORMAT "%s%s", mf_document_uint(job, "position"),
-                           why != NULL ? ", waits for " : "", why != NULL ? why : "");
+                           why != NULL ? ": " : "", why != NULL ? why : "");
   }
   if (phase != NULL)
     return g_strdup(phase);

@@ -61,7 +61,7 @@ mf_progress_format(MfJson *job, double seconds)
   if (mf_document_has(job, "position"))
     g_string_append_printf(line, ", number %" G_GUINT64_FORMAT, mf_document_uint(job, "position"));
   if (mf_document_text(job, "queued_for") != NULL)
-    g_string_append_printf(line, ", waits for %s", mf_document_text(job, "queued_for"));
+    g_string_append_printf(line, ": %s", mf_document_text(job, "queued_for"));
   append_done(line, job, phase);
   MfTextVisible visible = {0};
   g_autoptr(GString) safe = g_string_new(NULL);

@@ -93,9 +93,9 @@ static void
 test_progress(void)
 {
   g_autoptr(MfJson) queued = parse(
-      "{'id':'0123456789ab','state':'queued','position':2,'queued_for':'memory','timings':{}}");
+      "{'id':'0123456789ab','state':'queued','position':2,'queued_for':'no memory is left','timings':{}}");
   g_autofree char *waits = mf_progress_format(queued, 3);
-  g_assert_cmpstr(waits, ==, "mayfly 01234567: queue 3.00s, number 2, waits for memory");
+  g_assert_cmpstr(waits, ==, "mayfly 01234567: queue 3.00s, number 2: no memory is left");
   g_autoptr(MfJson) starting =
       parse("{'id':'0123456789ab','state':'starting','phase':'boot',"
             "'timings':{'queue':0.5,'clone':0.25,'inject':12.34,'boot':null}}");
