@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define LOOK_MS 100 /* a look costs some system calls; asking systemctl costs a process */
 #define ASK_MS  200
@@ -149,12 +150,21 @@ ask_systemd(MfReady *self)
   self->answer_length = 0;
 }
 
+/* An empty one is about to be filled by what brings the network up: until then no name can be
+ * looked up. */
+static bool
+lacks_name_servers(void)
+{
+  struct stat status;
+  return stat("/etc/resolv.conf", &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0;
+}
+
 static void
 look(MfReady *self, int64_t now)
 {
   self->look_at = now + LOOK_MS;
   if (self->level == MF_READY_AGENT &&
-      (!has_interface() || (has_default_route() && has_global_address())))
+      (!has_interface() || (has_default_route() && has_global_address() && !lacks_name_servers())))
     reach(self, MF_READY_NETWORK);
   if (self->level != MF_READY_NETWORK || self->asking != 0)
     return;
