@@ -16,6 +16,7 @@
 #include "daemon/error.h"
 #include "daemon/paths.h"
 #include "daemon/text.h"
+#include "daemon/tree.h"
 #include "tools/cmd-image.h"
 #include "tools/commands.h"
 #include "tools/image-conf.h"
@@ -166,6 +167,10 @@ run_recipe(const Build *build, GError **error)
   mf_steps_end(build->progress, ok);
   if (!ok && tail != NULL && !build->options->verbose)
     fputs(tail, stderr);
+  /* Here, where it is a step that can be seen, and not as a part of publishing. */
+  mf_steps_begin(build->progress, "tidying up");
+  (void)mf_tree_remove(work);
+  mf_steps_end(build->progress, TRUE);
   return ok;
 }
 
