@@ -148,7 +148,7 @@ mf_inject_appliance(const MfInjectPlan *plan, GError **error)
   /* Whoever comes meanwhile waits: making it takes a second or two, two at once would take longer.
    */
   g_autofree char *lock_path = g_build_filename(plan->cache_dir, ".appliance.lock", NULL);
-  g_auto(MfFd) lock = open(lock_path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  g_auto(MfFd) lock = open(lock_path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (lock < 0 || flock(lock, LOCK_EX) != 0) {
     g_set_error(error, MF_ERROR, MF_ERROR_FAILED, "cannot lock %s: %s", lock_path,
                 g_strerror(errno));

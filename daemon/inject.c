@@ -402,7 +402,7 @@ gboolean
 mf_inject_run_finish(GAsyncResult *result, GError **error)
 {
   GError *local = NULL;
-  g_autoptr(MfInjectSystem) system = g_task_propagate_pointer(G_TASK(result), &local);
+  mf_inject_system_free(g_task_propagate_pointer(G_TASK(result), &local));
   if (local == NULL)
     return TRUE;
   g_propagate_error(error, local);

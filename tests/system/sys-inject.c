@@ -49,14 +49,13 @@ static char *G_GNUC_PRINTF(1, 2) shell(const char *format, ...)
 static void
 run_shell(const char *command)
 {
-  g_autofree char *output = shell("%s", command);
+  g_free(shell("%s", command));
 }
 
 static char *
 new_overlay(const char *name)
 {
-  g_autofree char *unused =
-      shell("rm -f %s; qemu-img create -q -f qcow2 -F qcow2 -b %s %s", name, golden, name);
+  g_free(shell("rm -f %s; qemu-img create -q -f qcow2 -F qcow2 -b %s %s", name, golden, name));
   return in_folder(name);
 }
 
@@ -419,9 +418,9 @@ main(int argc, char **argv)
   cache = in_folder("cache");
   program = g_build_filename(build, "daemon", "mayfly-inject", NULL);
   g_autofree char *libexec = in_folder("libexec"), *data = in_folder("data");
-  g_autofree char *unused = shell(
+  g_free(shell(
       "mkdir libexec data; cp %s/tools/mayfly-mkappliance libexec; ln -s %s/tools/agent data/agent",
-      source, source);
+      source, source));
   g_setenv("MAYFLY_LIBEXECDIR", libexec, TRUE);
   g_setenv("MAYFLY_DATADIR", data, TRUE);
   make_golden();

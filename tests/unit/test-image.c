@@ -176,7 +176,7 @@ test_damage(Fixture *f, gconstpointer unused)
   g_assert_cmpint(symlink("/etc/passwd", image->kernel), ==, 0);
   assert_find_error(f->images, "tiny", MF_ERROR_DAMAGED, "kernel");
 
-  g_autoptr(MfImage) good = publish(f, "good", 0, "x", NULL);
+  mf_image_unref(publish(f, "good", 0, "x", NULL));
   g_autoptr(GPtrArray) list = mf_image_list(f->images, NULL);
   g_assert_cmpuint(list->len, ==, 1);
   g_assert_cmpstr(((MfImage *)list->pdata[0])->name, ==, "good");
