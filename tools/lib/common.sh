@@ -19,19 +19,20 @@ die() {
   exit 1
 }
 
-# The last thing a step's program said: progress bars separate theirs by carriage returns.
+# last_words OFFSET: the last thing a step's program said into the log; progress bars separate theirs by carriage returns.
 last_words() {
-  tail -c 1000 "$log" | tr '\r\t' '\n ' | sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' -e '/^ *$/d' -e '/^=== /d' | tail -n 1
+  tail -c "+$1" "$log" | tail -c 1000 | tr '\r\t' '\n ' | sed -e 's/\x1b\[[0-9;?]*[A-Za-z]//g' -e '/^ *$/d' | tail -n 1
 }
 
 # Beside a running step: every second on a terminal, every ten elsewhere, so that a log stays short.
 ticker() {
-  local start=$SECONDS pause=10 words never
+  local start=$SECONDS pause=10 words never offset
+  offset=$(($(stat -c %s "$log") + 1))
   [ ! -t 1 ] || pause=1
   # A read that never gets anything, for a sleep would outlive this process when the step is over.
   exec {never}<> <(:)
   while ! read -r -t "$pause" -u "$never"; do
-    words=$(last_words)
+    words=$(last_words "$offset")
     if [ -t 1 ]; then
       printf '\r\033[K    %3d s  %s' $((SECONDS - start)) "${words:0:$((${COLUMNS:-80} - 12))}"
     else

@@ -42,12 +42,13 @@ halt() {
   rm -f "$by_hand/$1.pid"
 }
 
-# until_true SECONDS COMMAND…
-until_true() {
-  local end=$((SECONDS + $1))
-  shift
+# answers SECONDS NAME COMMAND…: COMMAND succeeds in time. What was started by hand as NAME and has ended will not answer.
+answers() {
+  local end=$((SECONDS + $1)) name=$2
+  shift 2
   until "$@" >/dev/null 2>&1; do
     [ "$SECONDS" -lt "$end" ] || return 1
+    have_systemd || alive "$name" || return 1
     sleep 0.2
   done
 }
@@ -58,6 +59,11 @@ libvirt_answers() {
 
 mayfly_answers() {
   mayfly list
+}
+
+# Its socket answers before its connection to libvirt stands and it has seen the network whole.
+host_is_fit() {
+  answers 90 mayflyd mayfly doctor || { mayfly doctor; return 1; }
 }
 
 network_ready() {
@@ -78,7 +84,7 @@ libvirtd_by_hand() {
   libvirtd_config >"$by_hand/libvirtd.conf"
   alive virtlogd || launch virtlogd tini -s -- virtlogd
   launch libvirtd tini -s -- libvirtd --config "$by_hand/libvirtd.conf"
-  until_true 60 libvirt_answers || { tail -n 20 "$by_hand/libvirtd.log"; return 1; }
+  answers 60 libvirtd libvirt_answers || { tail -n 20 "$by_hand/libvirtd.log"; return 1; }
 }
 
 # One that runs already is used, whoever started it.
@@ -87,7 +93,7 @@ start_libvirtd() {
     return 0
   fi
   if have_systemd; then
-    systemctl start libvirtd.service && until_true 60 libvirt_answers
+    systemctl start libvirtd.service && answers 60 libvirtd libvirt_answers
   else
     libvirtd_by_hand
   fi
@@ -104,7 +110,7 @@ start_netd() {
   elif ! alive mayfly-netd; then
     launch mayfly-netd /usr/libexec/mayfly/mayfly-netd
   fi
-  until_true 60 network_ready || { service_log mayfly-netd; return 1; }
+  answers 60 mayfly-netd network_ready || { service_log mayfly-netd; return 1; }
 }
 
 start_mayflyd() {
@@ -114,7 +120,7 @@ start_mayflyd() {
     launch mayflyd setpriv --reuid=mayfly --regid=mayfly --init-groups env HOME=/var/lib/mayfly \
       LIBGUESTFS_CACHEDIR=/var/cache/mayfly /usr/sbin/mayflyd
   fi
-  until_true 60 mayfly_answers || { service_log mayflyd; return 1; }
+  answers 60 mayflyd mayfly_answers || { service_log mayflyd; return 1; }
 }
 
 service_log() {
