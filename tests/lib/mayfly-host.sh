@@ -82,7 +82,7 @@ job() {
 }
 
 wait_for() {
-  api GET "/v1/jobs/$1?wait=$2&timeout=${3:-120}" >/dev/null
+  api GET "/v1/jobs/$1?wait=$2&timeout=${3:-300}" >/dev/null
 }
 
 # The newest job's id.
@@ -113,6 +113,6 @@ clean() {
   wait_for "$1" finished 60
   is "$(job "$1" .state)" finished "$2: the job is finished"
   is "$(remains "$1")" "" "$2: nothing of it is left"
-  ok "$2: every port is free" until_ok 10 ports_free
+  ok "$2: every port is free" until_ok 60 ports_free
   is "$(virsh -q nwfilter-binding-list | grep -c no-host-lan)" 6 "$2: every port is filtered"
 }
