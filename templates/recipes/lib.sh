@@ -19,8 +19,10 @@
 # recipe fails. image.conf is what mayfly has to know: os=, init=, root-device= and root-fstype= (as libguestfs names
 # them), and if it boots with kernel and initrd cmdline= and agent-in-initrd=true.
 
-: "${DEBIAN_MIRROR:=http://deb.debian.org/debian}"
-: "${DEBIAN_SECURITY_MIRROR:=http://deb.debian.org/debian-security}"
+# host_mirror LABEL - the archive of that label which this host's apt uses
+host_mirror() {
+  apt-get indextargets --format '$(LABEL) $(REPO_URI)' | sed -n "s,^$1 \(http.*[^/]\)/*\$,\1,p" | head -n 1
+}
 
 step() { echo "==> $*"; }
 
@@ -28,6 +30,12 @@ fail() {
   echo "error: $*"
   exit 1
 }
+
+[ -n "${DEBIAN_MIRROR-}" ] || DEBIAN_MIRROR=$(host_mirror Debian)
+[ -n "${DEBIAN_SECURITY_MIRROR-}" ] || DEBIAN_SECURITY_MIRROR=$(host_mirror Debian-Security)
+if [ -z "$DEBIAN_MIRROR" ] || [ -z "$DEBIAN_SECURITY_MIRROR" ]; then
+  fail "this host's apt knows no archive of Debian: run apt-get update, or set DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR"
+fi
 
 # need PROGRAM=PACKAGE… - all that is missing in one message
 need() {
