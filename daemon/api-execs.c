@@ -37,8 +37,13 @@ mf_api_execs_create(MfApiRequest *request)
   MfJob *job = mf_api_find_job(request, &error);
   g_autoptr(MfJson) json = job != NULL ? mf_api_request_json(request, &error) : NULL;
   g_autoptr(MfExecSpec) spec = json != NULL ? mf_exec_spec_from_json(json, &error) : NULL;
-  MfExec *exec =
-      spec != NULL ? mf_scheduler_add_exec(request->api->scheduler, job, spec, &error) : NULL;
+  MfExec *exec = spec != NULL && spec->key != NULL ? mf_job_find_exec(job, spec->key) : NULL;
+  if (exec != NULL) {
+    mf_api_reply_json(request, 200, mf_exec_to_json(exec));
+    return;
+  }
+  if (spec != NULL)
+    exec = mf_scheduler_add_exec(request->api->scheduler, job, spec, &error);
   if (exec == NULL) {
     mf_api_reply_error(request, error);
     return;

@@ -124,6 +124,7 @@ mf_api_jobs_list(MfApiRequest *request)
 {
   GError *error = NULL;
   gint all = 0;
+  const char *name = mf_api_query(request, "name");
   if (!mf_api_query_choice(request, "state", "active all", &all, &error)) {
     mf_api_reply_error(request, error);
     return;
@@ -133,6 +134,7 @@ mf_api_jobs_list(MfApiRequest *request)
   for (guint i = 0; i < jobs->len; i++) {
     MfJob *job = jobs->pdata[i];
     if ((all || mf_job_get_state(job) != MF_JOB_FINISHED) &&
+        (name == NULL || g_strcmp0(mf_job_get_name(job), name) == 0) &&
         mf_api_peer_may_see(&request->peer, job))
       json_object_array_add(list, mf_job_to_json(job));
   }
@@ -147,9 +149,16 @@ mf_api_jobs_create(MfApiRequest *request)
   GError *error = NULL;
   g_autoptr(MfJson) json = mf_api_request_json(request, &error);
   g_autoptr(MfJobSpec) spec = json != NULL ? mf_job_spec_from_json(json, &error) : NULL;
-  MfJob *job = spec != NULL
-                   ? mf_scheduler_submit(request->api->scheduler, spec, request->peer.uid, &error)
+  MfScheduler *scheduler = request->api->scheduler;
+  MfJob *job = spec != NULL && spec->key != NULL
+                   ? mf_scheduler_find_key(scheduler, spec->key, request->peer.uid)
                    : NULL;
+  if (job != NULL) {
+    mf_api_reply_json(request, 200, mf_job_to_json(job));
+    return;
+  }
+  if (spec != NULL)
+    job = mf_scheduler_submit(scheduler, spec, request->peer.uid, &error);
   if (job == NULL) {
     mf_api_reply_error(request, error);
     return;
@@ -187,6 +196,47 @@ mf_api_jobs_cancel(MfApiRequest *request)
                                                         : "cancelled by an administrator";
   mf_scheduler_cancel(request->api->scheduler, job, reason);
   mf_api_reply_json(request, 202, mf_job_to_json(kept));
+}
+
+/* How a held job may end by its client's word; in the order of the choices. */
+static const MfResult ends[] = {MF_RESULT_SUCCEEDED, MF_RESULT_FAILED, MF_RESULT_TIMED_OUT};
+
+static gboolean
+read_end(MfJson *json, MfResult *ret_result, guint64 *ret_code, GError **error)
+{
+  static const char *const keys[] = {"result", "exit_code", NULL};
+  g_autofree char *text = NULL;
+  if (!mf_json_check_keys(json, "", keys, error) ||
+      !mf_json_read_string(json, "", "result", &text, error) ||
+      !mf_json_read_uint(json, "", "exit_code", 1, 255, ret_code, error))
+    return FALSE;
+  for (gsize i = 0; text != NULL && i < G_N_ELEMENTS(ends); i++)
+    if (strcmp(text, mf_result_to_string(ends[i])) == 0)
+      *ret_result = ends[i];
+  if (*ret_result == MF_RESULT_NONE)
+    g_set_error(error, MF_ERROR, MF_ERROR_INVALID,
+                "\"result\" must be \"succeeded\", \"failed\" or \"timed-out\".");
+  return *ret_result != MF_RESULT_NONE;
+}
+
+void
+mf_api_jobs_end(MfApiRequest *request)
+{
+  GError *error = NULL;
+  MfResult result = MF_RESULT_NONE;
+  guint64 code = 1;
+  MfJob *job = mf_api_find_job(request, &error);
+  g_autoptr(MfJson) json = job != NULL ? mf_api_request_json(request, &error) : NULL;
+  if (json == NULL || !read_end(json, &result, &code, &error)) {
+    mf_api_reply_error(request, error);
+    return;
+  }
+  g_autoptr(MfJob) kept = g_object_ref(job);
+  int status = result == MF_RESULT_SUCCEEDED ? 0 : result == MF_RESULT_FAILED ? (int)code : -1;
+  if (mf_scheduler_end(request->api->scheduler, job, result, status, &error))
+    mf_api_reply_json(request, 202, mf_job_to_json(kept));
+  else
+    mf_api_reply_error(request, error);
 }
 
 void

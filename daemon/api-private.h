@@ -206,6 +206,7 @@ void mf_api_jobs_list(MfApiRequest *request);
 void mf_api_jobs_create(MfApiRequest *request);
 void mf_api_jobs_get(MfApiRequest *request);
 void mf_api_jobs_cancel(MfApiRequest *request);
+void mf_api_jobs_end(MfApiRequest *request);
 void mf_api_jobs_lease(MfApiRequest *request);
 void mf_api_jobs_stats(MfApiRequest *request);
 void mf_api_jobs_console(MfApiRequest *request);

@@ -91,6 +91,7 @@ mf_exec_new(MfJob *job, guint number, MfExecSpec *spec, guint64 output_limit, GE
     return NULL;
   MfExec *self = exec_with(number, output);
   self->spec = mf_exec_spec_ref(spec);
+  self->key = g_strdup(spec->key);
   self->argv = g_strdupv(spec->argv);
   self->tty = spec->tty;
   return self;
@@ -103,10 +104,12 @@ mf_exec_restore(MfJob *job, MfJson *document, MfExecSpec *spec, guint64 output_l
   guint64 number = 0, code = G_MAXUINT64, signum = 0, out = 0, err = 0;
   g_autofree char *state = NULL;
   g_autofree char *problem = NULL;
+  g_autofree char *key = NULL;
   g_auto(GStrv) argv = NULL;
   gboolean tty = FALSE;
   if (!mf_json_read_uint(document, "exec", "number", 1, G_MAXUINT, &number, error) ||
       !mf_json_read_string(document, "exec", "state", &state, error) ||
+      !mf_json_read_string(document, "exec", "key", &key, error) ||
       !mf_json_read_string(document, "exec", "error", &problem, error) ||
       !mf_json_read_strv(document, "exec", "argv", G_MAXUINT16, &argv, error) ||
       !mf_json_read_bool(document, "exec", "tty", &tty, error) ||
@@ -127,6 +130,7 @@ mf_exec_restore(MfJob *job, MfJson *document, MfExecSpec *spec, guint64 output_l
                                                                       : MF_EXEC_WAITING;
   self->stdin_unknown = self->state == MF_EXEC_RUNNING;
   self->spec = spec ? mf_exec_spec_ref(spec) : NULL;
+  self->key = g_steal_pointer(&key);
   self->argv = g_steal_pointer(&argv);
   self->tty = tty;
   self->error = g_steal_pointer(&problem);
@@ -281,6 +285,7 @@ mf_exec_to_json(MfExec *self)
 {
   MfJson *json = json_object_new_object();
   mf_json_add_uint(json, "number", self->number);
+  mf_json_add_string(json, "key", self->key);
   mf_json_add_string(json, "state", state_names[self->state]);
   mf_json_add(json, "exit_code",
               self->exit_code >= 0 ? json_object_new_int(self->exit_code) : NULL);
@@ -382,6 +387,7 @@ mf_exec_finalize(GObject *object)
   mf_output_log_unwatch(self->output, self->output_watch);
   mf_output_log_unref(self->output);
   g_clear_pointer(&self->spec, mf_exec_spec_unref);
+  g_free(self->key);
   g_strfreev(self->argv);
   g_free(self->error);
   g_byte_array_unref(self->stdin_pending);

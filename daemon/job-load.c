@@ -22,6 +22,7 @@ read_identity(MfJob *self, MfJson *json, GError **error)
   g_autofree char *result = NULL;
   if (!mf_json_read_string(json, "job", "id", &self->id, error) ||
       !mf_json_read_uint(json, "job", "owner", 0, G_MAXUINT32, &owner, error) ||
+      !mf_json_read_string(json, "job", "name", &self->name, error) ||
       !mf_json_read_string(json, "job", "state", &state, error) ||
       !mf_json_read_string(json, "job", "result", &result, error) ||
       !mf_json_read_string(json, "job", "reason", &self->reason, error) ||
@@ -49,7 +50,7 @@ read_grant(MfJob *self, MfJson *json, GError **error)
       !mf_json_read_uint(json, "job", "timeout", 0, G_MAXINT64, &self->grant.timeout, error) ||
       !mf_json_read_uint(json, "job", "keep_on_failure", 0, G_MAXINT64, &self->grant.keep, error) ||
       !mf_json_read_uint(json, "job", "lease", 0, G_MAXINT64, &self->lease, error) ||
-      !mf_json_read_string(json, "job", "name", &self->name, error) ||
+      !mf_json_read_string(json, "job", "key", &self->key, error) ||
       !mf_json_read_string(json, "job", "template", &self->template_name, error) ||
       !mf_json_read_string(json, "job", "image", &self->image_ref, error) ||
       !mf_json_read_string(json, "job", "ip", &self->ip, error) ||
@@ -70,6 +71,17 @@ read_grant(MfJob *self, MfJson *json, GError **error)
   return TRUE;
 }
 
+/* NULL: it has ended. (transfer full) */
+static MfExecSpec *
+exec_spec(MfJob *self, guint number)
+{
+  if (number == 1)
+    return self->spec != NULL && self->spec->exec != NULL ? mf_exec_spec_ref(self->spec->exec)
+                                                          : NULL;
+  g_autoptr(MfJson) secrets = mf_record_read_exec(self->folder, number, NULL);
+  return secrets != NULL ? mf_exec_spec_from_json(secrets, NULL) : NULL;
+}
+
 static gboolean
 read_execs(MfJob *self, MfJson *json, guint64 output_limit, GError **error)
 {
@@ -77,7 +89,7 @@ read_execs(MfJob *self, MfJson *json, guint64 output_limit, GError **error)
   if (!mf_json_read_array(json, "job", "execs", &execs, error))
     return FALSE;
   for (gsize i = 0; execs != NULL && i < json_object_array_length(execs); i++) {
-    MfExecSpec *spec = i == 0 && self->spec != NULL ? self->spec->exec : NULL;
+    g_autoptr(MfExecSpec) spec = exec_spec(self, (guint)i + 1);
     g_autoptr(MfExec) exec =
         mf_exec_restore(self, json_object_array_get_idx(execs, i), spec, output_limit, error);
     if (exec == NULL)

@@ -32,7 +32,8 @@ struct _MfExec {
   guint number;
   MfExecState state;
   MfExecSpec *spec; /* NULL once the secrets are wiped */
-  char **argv;      /* what people see of it */
+  char *key;
+  char **argv; /* what people see of it */
   gboolean tty;
   MfOutputLog *output;
   int exit_code; /* -1: none */
@@ -58,7 +59,7 @@ struct _MfJob {
   MfJobSpec *spec; /* NULL once the secrets are wiped, and for jobs read from their record */
   MfTemplate *template;
   MfImage *image;
-  char *name, *template_name, *image_ref, *image_digest;
+  char *name, *key, *template_name, *image_ref, *image_digest;
   MfGrant grant;
   guint64 lease;
   gboolean hold;
@@ -123,6 +124,9 @@ void mf_job_set_timing(MfJob *self, MfTiming timing, double seconds);
 /* The first result stays. */
 void mf_job_set_result(MfJob *self, MfResult result, int exit_code, const char *reason);
 void mf_job_add_exec(MfJob *self, MfExec *exec);
+/* What a later exec asks for goes to disk before it is accepted: a restarted daemon starts it from
+ * there. */
+gboolean mf_job_keep_exec(MfJob *self, MfExec *exec, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 gboolean mf_job_has_running_exec(MfJob *self);
 /* The end: secrets on disk and in memory. */
 void mf_job_wipe(MfJob *self);

@@ -30,10 +30,11 @@ add_env(MfJson *json, char *const *env)
   mf_json_add(json, "env", object);
 }
 
-static MfJson *
-exec_to_json(const MfExecSpec *self)
+MfJson *
+mf_exec_spec_to_json(const MfExecSpec *self)
 {
   MfJson *json = json_object_new_object();
+  mf_json_add_string(json, "key", self->key);
   if (self->argv != NULL)
     mf_json_add_strv(json, "argv", self->argv);
   if (self->script != NULL)
@@ -58,6 +59,7 @@ mf_job_spec_to_json(const MfJobSpec *self)
   MfJson *json = json_object_new_object();
   mf_json_add_string(json, "template", self->template);
   mf_json_add_string(json, "name", self->name);
+  mf_json_add_string(json, "key", self->key);
   mf_json_add_uint(json, "cpus", self->cpus);
   mf_json_add_uint(json, "memory", self->memory);
   mf_json_add_uint(json, "disk", self->disk);
@@ -78,6 +80,6 @@ mf_job_spec_to_json(const MfJobSpec *self)
   }
   mf_json_add(json, "files", files);
   if (self->exec != NULL)
-    mf_json_add(json, "exec", exec_to_json(self->exec));
+    mf_json_add(json, "exec", mf_exec_spec_to_json(self->exec));
   return json;
 }

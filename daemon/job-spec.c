@@ -21,16 +21,18 @@ enum {
   MAX_STRING = 131071, /* Linux's MAX_ARG_STRLEN without the NUL */
   MAX_PATH = 4095,
   MAX_LABEL = 128,
+  MAX_KEY = 64,
   MAX_CPUS = 4096,
 };
 #define MAX_BYTES   (G_GUINT64_CONSTANT(1) << 60)
 #define MAX_SECONDS (G_GUINT64_CONSTANT(10) * 365 * 24 * 3600)
 
-static const char *const exec_keys[] = {"argv", "script", "script_base64", "shell", "env",   "cwd",
-                                        "user", "tty",    "rows",          "cols",  "stdin", NULL};
+static const char *const exec_keys[] = {"key",  "argv",  "script", "script_base64", "shell",
+                                        "env",  "cwd",   "user",   "tty",           "rows",
+                                        "cols", "stdin", NULL};
 static const char *const job_keys[] = {
-    "template",        "name", "cpus", "memory", "disk", "timeout", "lease",
-    "keep_on_failure", "hold", "env",  "files",  "exec", NULL};
+    "template",        "name", "key", "cpus",  "memory", "disk", "timeout", "lease",
+    "keep_on_failure", "hold", "env", "files", "exec",   NULL};
 static const char *const file_keys[] = {"path", "mode", "content", "content_base64", NULL};
 
 static gboolean G_GNUC_PRINTF(4, 5)
@@ -100,6 +102,7 @@ mf_exec_spec_unref(MfExecSpec *self)
 {
   if (self == NULL || !g_atomic_ref_count_dec(&self->refs))
     return;
+  g_free(self->key);
   strv_wipe(self->argv);
   g_clear_pointer(&self->script, g_bytes_unref);
   g_strfreev(self->shell);
@@ -123,6 +126,7 @@ mf_job_spec_unref(MfJobSpec *self)
     return;
   g_free(self->template);
   g_free(self->name);
+  g_free(self->key);
   strv_wipe(self->env);
   g_clear_pointer(&self->files, g_ptr_array_unref);
   mf_exec_spec_unref(self->exec);
@@ -256,6 +260,18 @@ check_user(const char *user, const char *path, GError **error)
 }
 
 static gboolean
+read_key(MfJson *json, const char *path, char **ret, GError **error)
+{
+  if (!mf_json_read_string(json, path, "key", ret, error))
+    return FALSE;
+  const char *key = *ret;
+  gboolean good = key == NULL || (*key != '\0' && strlen(key) <= MAX_KEY);
+  for (; good && key != NULL && *key != '\0'; key++)
+    good = g_ascii_isgraph(*key);
+  return good || refuse(error, path, "key", "must be 1 to %d letters, digits and signs", MAX_KEY);
+}
+
+static gboolean
 read_argv(MfJson *json, const char *path, MfExecSpec *spec, gsize *total, GError **error)
 {
   if (!mf_json_read_strv(json, path, "argv", MAX_ARGS, &spec->argv, error))
@@ -333,7 +349,7 @@ exec_from_json(MfJson *json, const char *path, GError **error)
   g_atomic_ref_count_init(&spec->refs);
   gsize total = 0;
   if (!mf_json_check_keys(json, path, exec_keys, error) ||
-      !read_argv(json, path, spec, &total, error) ||
+      !read_key(json, path, &spec->key, error) || !read_argv(json, path, spec, &total, error) ||
       !read_content(json, path, "script", "script_base64", &spec->script, error))
     return NULL;
   if ((spec->argv == NULL) == (spec->script == NULL)) {
@@ -519,7 +535,8 @@ mf_job_spec_from_json(MfJson *json, GError **error)
       !mf_json_read_string(json, "", "template", &spec->template, error) ||
       !check_template(spec->template, error) ||
       !mf_json_read_string(json, "", "name", &spec->name, error) ||
-      !check_label(spec->name, error) || !read_numbers(json, spec, error) ||
+      !check_label(spec->name, error) || !read_key(json, "", &spec->key, error) ||
+      !read_numbers(json, spec, error) ||
       !mf_json_read_bool(json, "", "hold", &spec->hold, error) ||
       !read_env(json, "", &spec->env, &total, error) || !check_env_size(spec, error) ||
       !read_files(json, spec, error) || !mf_json_read_object(json, "", "exec", &exec, error))

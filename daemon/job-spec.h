@@ -18,6 +18,7 @@ typedef struct {
 
 typedef struct {
   gatomicrefcount refs;
+  char *key;      /* NULL, or its client's word for it: a second one of the same key is the first */
   char **argv;    /* or NULL: then script */
   GBytes *script; /* or NULL */
   char **shell;   /* candidates that read the script on stdin, or NULL */
@@ -33,8 +34,10 @@ MfExecSpec *mf_exec_spec_ref(MfExecSpec *self);
 void mf_exec_spec_unref(MfExecSpec *self); /* wipes env and script */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfExecSpec, mf_exec_spec_unref)
 
-/* {"argv":[…]|"script":…|"script_base64":…, "shell":[…],"env":{…},"cwd","user","tty","rows","cols","stdin"} */
+/* {"key","argv":[…]|"script":…|"script_base64":…, "shell":[…],"env":{…},"cwd","user","tty","rows","cols","stdin"} */
 MfExecSpec *mf_exec_spec_from_json(MfJson *json, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same as JSON again. (transfer full) */
+MfJson *mf_exec_spec_to_json(const MfExecSpec *self);
 /* The agent's exec document (frame.h), with @base_env before its own. (transfer full) */
 MfJson *mf_exec_spec_to_frame(const MfExecSpec *self, char *const *base_env);
 
@@ -42,6 +45,7 @@ typedef struct {
   gatomicrefcount refs;
   char *template; /* NULL: the default one, "default" */
   char *name;     /* a label people see, ≤ 128 bytes, or NULL */
+  char *key;      /* as an exec's, among its owner's jobs that have not finished */
   guint cpus;            /* 0 = the template's, as all below */
   guint64 memory, disk;  /* bytes */
   guint64 timeout;       /* seconds */
@@ -56,7 +60,7 @@ typedef struct {
 MfJobSpec *mf_job_spec_ref(MfJobSpec *self);
 void mf_job_spec_unref(MfJobSpec *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfJobSpec, mf_job_spec_unref)
-/* {"template","name","cpus","memory","disk","timeout","lease","keep_on_failure","hold","env":{…},
+/* {"template","name","key","cpus","memory","disk","timeout","lease","keep_on_failure","hold","env":{…},
     "files":[{"path","mode":"0644","content"|"content_base64"}],"exec":{…}} */
 MfJobSpec *mf_job_spec_from_json(MfJson *json, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

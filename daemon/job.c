@@ -46,6 +46,7 @@ mf_job_new(const char *id, uid_t owner, const char *jobs_folder, MfJobSpec *spec
   self->template = mf_template_ref(template);
   self->image = mf_image_ref(image);
   self->name = g_strdup(spec->name);
+  self->key = g_strdup(spec->key);
   self->template_name = g_strdup(template->name);
   self->image_ref = g_strdup_printf("%s@%.12s", image->name, image->digest);
   self->image_digest = g_strdup(image->digest);
@@ -115,6 +116,7 @@ mf_job_to_json(MfJob *self)
   MfJson *json = json_object_new_object();
   mf_json_add_string(json, "id", self->id);
   mf_json_add_string(json, "name", self->name);
+  mf_json_add_string(json, "key", self->key);
   mf_json_add_uint(json, "owner", self->owner);
   mf_json_add_string(json, "owner_name", owner_name(self->owner));
   add_result(self, json);
@@ -231,7 +233,20 @@ mf_job_set_result(MfJob *self, MfResult result, int exit_code, const char *reaso
 static void
 on_exec_changed(MfExec *exec, gpointer data)
 {
-  mf_job_emit_changed(data);
+  MfJob *self = data;
+  g_autoptr(GError) error = NULL;
+  /* The first one's are with the job's, of which the next may need the variables. */
+  if (exec->state == MF_EXEC_FINISHED && exec->number > 1 &&
+      !mf_record_wipe_exec(self->folder, exec->number, &error))
+    g_warning("job %s: %s", self->id, error->message);
+  mf_job_emit_changed(self);
+}
+
+gboolean
+mf_job_keep_exec(MfJob *self, MfExec *exec, GError **error)
+{
+  g_autoptr(MfJson) secrets = mf_exec_spec_to_json(exec->spec);
+  return mf_record_write_exec(self->folder, exec->number, secrets, error);
 }
 
 void
@@ -268,6 +283,12 @@ mf_job_get_id(MfJob *self)
   return self->id;
 }
 
+const char *
+mf_job_get_name(MfJob *self)
+{
+  return self->name;
+}
+
 uid_t
 mf_job_get_owner(MfJob *self)
 {
@@ -299,6 +320,17 @@ mf_job_get_exec(MfJob *self, guint number)
                                                    : NULL;
 }
 
+MfExec *
+mf_job_find_exec(MfJob *self, const char *key)
+{
+  for (guint i = 0; i < self->execs->len; i++) {
+    MfExec *exec = g_ptr_array_index(self->execs, i);
+    if (g_strcmp0(exec->key, key) == 0)
+      return exec;
+  }
+  return NULL;
+}
+
 GPtrArray *
 mf_job_get_execs(MfJob *self)
 {
@@ -319,6 +351,7 @@ mf_job_finalize(GObject *object)
   g_free(self->id);
   g_free(self->folder);
   g_free(self->name);
+  g_free(self->key);
   g_free(self->template_name);
   g_free(self->image_ref);
   g_free(self->image_digest);

@@ -22,7 +22,7 @@ G_DECLARE_FINAL_TYPE(MfJob, mf_job, MF, JOB, GObject)
 guint mf_exec_get_number(MfExec *self); /* 1, 2, … within its job */
 MfOutputLog *mf_exec_get_output(MfExec *self);
 gboolean mf_exec_is_done(MfExec *self);
-/* {"number":1,"state":"waiting"|"running"|"finished","exit_code":n|null,"signal":n|null,"error":…,"stdout_bytes":n,
+/* {"number":1,"key","state":"waiting"|"running"|"finished","exit_code":n|null,"signal":n|null,"error":…,"stdout_bytes":n,
     "stderr_bytes":n,"argv":[…],"tty":bool,"started":t,"finished":t,"stdin_offset":n} (transfer full) */
 MfJson *mf_exec_to_json(MfExec *self);
 /*
@@ -36,15 +36,18 @@ gboolean mf_exec_resize(MfExec *self, guint rows, guint cols, GError **error) G_
 
 /* Job: signals "state-changed" (after it was recorded), "changed" (position, phase, keep, exec added). */
 const char *mf_job_get_id(MfJob *self);
+const char *mf_job_get_name(MfJob *self); /* or NULL */
 uid_t mf_job_get_owner(MfJob *self);
 MfJobState mf_job_get_state(MfJob *self);
 MfResult mf_job_get_result(MfJob *self);
 MfOutputLog *mf_job_get_console(MfJob *self); /* NULL before the machine starts */
 MfExec *mf_job_get_exec(MfJob *self, guint number); /* NULL: none such */
+/* The exec that was made with this key; NULL: none such. */
+MfExec *mf_job_find_exec(MfJob *self, const char *key);
 GPtrArray *mf_job_get_execs(MfJob *self);
 /*
  * The job as clients see it (transfer full):
- * {"id","name","owner":uid,"owner_name","state","result":null|"succeeded"|…,"exit_code":n|null,"reason":text|null,"phase":text|null,
+ * {"id","name","key","owner":uid,"owner_name","state","result":null|"succeeded"|…,"exit_code":n|null,"reason":text|null,"phase":text|null,
  *  "position":n|null (1 = next), "queued_for":why text|null,"template","image":"name@digest12","cpus","memory","disk","timeout","lease","keep_on_failure",
  *  "kept_until":t|null,"deadline":t|null,"ip":…|null,"port":…|null,"created":t,"started":t|null,"finished":t|null,"accel":"kvm"|"tcg"|null,
  *  "how":"cold"|null,"timings":{"queue":s,"clone":s,"inject":s,"start":s,"boot":s,"first_output":s,"teardown":s},

@@ -11,7 +11,7 @@
 #include "daemon/error.h"
 
 #define RECORD  "record.json"
-#define SECRETS "secrets.json"
+#define SECRETS "secrets"
 
 static void
 set_error(GError **error, const char *verb, const char *path)
@@ -51,7 +51,7 @@ mf_record_create(const char *folder, MfJson *record, MfJson *secrets, GError **e
     set_error(error, "make", folder);
     return FALSE;
   }
-  if ((secrets == NULL || replace(folder, SECRETS, secrets, error)) &&
+  if ((secrets == NULL || replace(folder, SECRETS ".json", secrets, error)) &&
       replace(folder, RECORD, record, error))
     return TRUE;
   g_autoptr(GError) also = NULL;
@@ -66,10 +66,24 @@ mf_record_write(const char *folder, MfJson *record, GError **error)
   return replace(folder, RECORD, record, error);
 }
 
-gboolean
-mf_record_write_secrets(const char *folder, MfJson *secrets, GError **error)
+static char *
+exec_name(guint number)
 {
-  return replace(folder, SECRETS, secrets, error);
+  return g_strdup_printf(SECRETS "-%u.json", number);
+}
+
+gboolean
+mf_record_write_exec(const char *folder, guint number, MfJson *secrets, GError **error)
+{
+  g_autofree char *name = exec_name(number);
+  return replace(folder, name, secrets, error);
+}
+
+MfJson *
+mf_record_read_exec(const char *folder, guint number, GError **error)
+{
+  g_autofree char *name = exec_name(number);
+  return mf_record_read(folder, name, error);
 }
 
 MfJson *
@@ -93,11 +107,11 @@ mf_record_read(const char *folder, const char *name, GError **error)
   return g_steal_pointer(&json);
 }
 
-gboolean
-mf_record_wipe_secrets(const char *folder, GError **error)
+static gboolean
+wipe(const char *folder, const char *name, GError **error)
 {
   static const guint8 zeros[4096];
-  g_autofree char *path = g_build_filename(folder, SECRETS, NULL);
+  g_autofree char *path = g_build_filename(folder, name, NULL);
   g_auto(MfFd) fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) {
     if (errno == ENOENT)
@@ -119,6 +133,25 @@ mf_record_wipe_secrets(const char *folder, GError **error)
     return FALSE;
   }
   return TRUE;
+}
+
+gboolean
+mf_record_wipe_exec(const char *folder, guint number, GError **error)
+{
+  g_autofree char *name = exec_name(number);
+  return wipe(folder, name, error);
+}
+
+gboolean
+mf_record_wipe_secrets(const char *folder, GError **error)
+{
+  g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+  gboolean good = TRUE;
+  /* What an interrupted write left under its first name is a secret as well. */
+  for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;)
+    if (g_str_has_prefix(name, SECRETS))
+      good = wipe(folder, name, good ? error : NULL) && good;
+  return good;
 }
 
 gboolean

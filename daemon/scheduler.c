@@ -287,45 +287,25 @@ entry_of(MfScheduler *self, MfJob *job)
   return g_hash_table_lookup(self->by_id, job->id);
 }
 
-MfJob *
-mf_scheduler_find(MfScheduler *self, const char *id, GError **error)
-{
-  MfEntry *entry = g_hash_table_lookup(self->by_id, id);
-  gboolean whole = entry != NULL;
-  for (guint i = 0; !whole && *id != '\0' && i < self->entries->len; i++) {
-    MfEntry *candidate = g_ptr_array_index(self->entries, i);
-    if (!g_str_has_prefix(candidate->job->id, id))
-      continue;
-    if (entry != NULL) {
-      g_set_error(error, MF_ERROR, MF_ERROR_CONFLICT,
-                  "more than one job begins with '%s': give more of the id", id);
-      return NULL;
-    }
-    entry = candidate;
-  }
-  if (entry == NULL) {
-    g_set_error(error, MF_ERROR, MF_ERROR_NOT_FOUND,
-                "there is no job '%.32s': 'mayfly list --all' shows those there are", id);
-    return NULL;
-  }
-  return entry->job;
-}
-
-GPtrArray *
-mf_scheduler_list(MfScheduler *self)
-{
-  GPtrArray *jobs = g_ptr_array_sized_new(self->entries->len);
-  for (guint i = 0; i < self->entries->len; i++)
-    g_ptr_array_add(jobs, ((MfEntry *)g_ptr_array_index(self->entries, i))->job);
-  return jobs;
-}
-
 void
 mf_scheduler_cancel(MfScheduler *self, MfJob *job, const char *reason)
 {
   MfEntry *entry = entry_of(self, job);
   if (entry != NULL)
     mf_entry_end(entry, MF_RESULT_CANCELLED, -1, reason);
+}
+
+gboolean
+mf_scheduler_end(MfScheduler *self, MfJob *job, MfResult result, int exit_code, GError **error)
+{
+  MfEntry *entry = entry_of(self, job);
+  if (entry == NULL || job->result != MF_RESULT_NONE || job->state >= MF_JOB_STOPPING) {
+    g_set_error(error, MF_ERROR, MF_ERROR_CONFLICT, "job %s is over already", job->id);
+    return FALSE;
+  }
+  mf_entry_end(entry, result, exit_code,
+               result == MF_RESULT_TIMED_OUT ? "its client says that its time was up" : NULL);
+  return TRUE;
 }
 
 MfExec *
@@ -341,6 +321,8 @@ mf_scheduler_add_exec(MfScheduler *self, MfJob *job, MfExecSpec *spec, GError **
   g_autoptr(MfExec) exec =
       mf_exec_new(job, job->execs->len + 1, spec, self->config->output_limit, error);
   if (exec == NULL)
+    return NULL;
+  if (!mf_job_keep_exec(job, exec, error))
     return NULL;
   mf_job_add_exec(job, exec);
   mf_job_save(job);
@@ -392,17 +374,6 @@ gboolean
 mf_scheduler_get_draining(MfScheduler *self)
 {
   return self->draining;
-}
-
-gboolean
-mf_scheduler_uses_image(MfScheduler *self, const char *digest)
-{
-  for (guint i = 0; i < self->entries->len; i++) {
-    const MfEntry *entry = g_ptr_array_index(self->entries, i);
-    if (entry->job->state != MF_JOB_FINISHED && g_strcmp0(entry->job->image_digest, digest) == 0)
-      return TRUE;
-  }
-  return FALSE;
 }
 
 const MfConfig *

@@ -24,10 +24,17 @@ MfScheduler *mf_scheduler_new(const MfConfig *config, MfHypervisor *hypervisor, 
 MfJob *mf_scheduler_submit(MfScheduler *self, MfJobSpec *spec, uid_t owner, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* By id or a unique beginning of one. NOT_FOUND, CONFLICT (ambiguous). (transfer none) */
 MfJob *mf_scheduler_find(MfScheduler *self, const char *id, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The job of @owner with this key that has not finished; NULL: none such. (transfer none) */
+MfJob *mf_scheduler_find_key(MfScheduler *self, const char *key, uid_t owner);
 /* Every job that has a record, oldest first (transfer container). */
 GPtrArray *mf_scheduler_list(MfScheduler *self);
 /* Asks for the end; returns at once; a finished job is left alone. */
 void mf_scheduler_cancel(MfScheduler *self, MfJob *job, const char *reason);
+/*
+ * The client says how a job that it holds went: succeeded, failed with @exit_code, or timed out. Returns at once; a failed
+ * machine is kept for as long as the job asked. CONFLICT when it is stopping or finished, or over and only kept.
+ */
+gboolean mf_scheduler_end(MfScheduler *self, MfJob *job, MfResult result, int exit_code, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Another exec in a machine that is ready or running (or still queued or starting: it waits). CONFLICT when it is stopping or finished. (transfer none) */
 MfExec *mf_scheduler_add_exec(MfScheduler *self, MfJob *job, MfExecSpec *spec, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* A connection watches the job: its lease does not run while any does. */

@@ -56,6 +56,7 @@ static void
 mf_exec_finalize(GObject *object)
 {
   MfExec *self = MF_EXEC(object);
+  g_free(self->key);
   mf_output_log_unref(self->output);
   g_byte_array_unref(self->input);
   G_OBJECT_CLASS(mf_exec_parent_class)->finalize(object);
@@ -154,6 +155,8 @@ mf_job_finalize(GObject *object)
 {
   MfJob *self = MF_JOB(object);
   g_free(self->id);
+  g_free(self->name);
+  g_free(self->key);
   g_free(self->cancelled);
   g_ptr_array_unref(self->execs);
   g_clear_pointer(&self->console, mf_output_log_unref);
@@ -178,6 +181,21 @@ const char *
 mf_job_get_id(MfJob *self)
 {
   return self->id;
+}
+
+const char *
+mf_job_get_name(MfJob *self)
+{
+  return self->name;
+}
+
+MfExec *
+mf_job_find_exec(MfJob *self, const char *key)
+{
+  for (guint i = 0; i < self->execs->len; i++)
+    if (g_strcmp0(((MfExec *)self->execs->pdata[i])->key, key) == 0)
+      return self->execs->pdata[i];
+  return NULL;
 }
 
 uid_t
@@ -343,7 +361,33 @@ mf_scheduler_submit(MfScheduler *self, MfJobSpec *spec, uid_t owner, GError **er
     return NULL;
   }
   g_autofree char *id = g_strdup_printf("new%u", self->jobs->len);
-  return fake_scheduler_add(self, id, owner, MF_JOB_QUEUED);
+  MfJob *job = fake_scheduler_add(self, id, owner, MF_JOB_QUEUED);
+  job->name = g_strdup(spec->name);
+  job->key = g_strdup(spec->key);
+  return job;
+}
+
+MfJob *
+mf_scheduler_find_key(MfScheduler *self, const char *key, uid_t owner)
+{
+  for (guint i = 0; i < self->jobs->len; i++) {
+    MfJob *job = self->jobs->pdata[i];
+    if (job->owner == owner && g_strcmp0(job->key, key) == 0)
+      return job;
+  }
+  return NULL;
+}
+
+gboolean
+mf_scheduler_end(MfScheduler *self, MfJob *job, MfResult result, int exit_code, GError **error)
+{
+  if (job->ended != MF_RESULT_NONE) {
+    g_set_error(error, MF_ERROR, MF_ERROR_CONFLICT, "The job is over.");
+    return FALSE;
+  }
+  job->ended = result;
+  job->end_code = exit_code;
+  return TRUE;
 }
 
 MfJob *
@@ -372,8 +416,11 @@ mf_scheduler_cancel(MfScheduler *self, MfJob *job, const char *reason)
 MfExec *
 mf_scheduler_add_exec(MfScheduler *self, MfJob *job, MfExecSpec *spec, GError **error)
 {
-  if (job->state != MF_JOB_FINISHED)
-    return fake_job_add_exec(self, job);
+  if (job->state != MF_JOB_FINISHED) {
+    MfExec *exec = fake_job_add_exec(self, job);
+    exec->key = g_strdup(spec->key);
+    return exec;
+  }
   g_set_error(error, MF_ERROR, MF_ERROR_CONFLICT, "The job is finished.");
   return NULL;
 }

@@ -12,6 +12,7 @@
 struct _MfExec {
   GObject parent;
   guint number;
+  char *key;
   gboolean done;
   MfOutputLog *output;
   GByteArray *input;
@@ -28,7 +29,10 @@ struct _MfJob {
   MfResult result;
   MfOutputLog *console;
   GPtrArray *execs;
+  char *name, *key;
   char *cancelled; /* the reason given */
+  MfResult ended;  /* by its client's word */
+  int end_code;
   guint64 renewed;
   guint watchers;
 };

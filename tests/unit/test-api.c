@@ -83,6 +83,46 @@ test_end(ApiFixture *f, gconstpointer unused)
 }
 
 static void
+test_end_by_word(ApiFixture *f, gconstpointer unused)
+{
+  MfJob *job = fake_scheduler_add(f->scheduler, "a", 0, MF_JOB_READY);
+  api_refused(f, "POST", "/v1/jobs/a/end", "{}", 400, "\"result\" must be");
+  api_refused(f, "POST", "/v1/jobs/a/end", "{\"result\":\"cancelled\"}", 400, "must be");
+  api_refused(f, "POST", "/v1/jobs/a/end", "{\"result\":\"failed\",\"exit_code\":256}", 400,
+              "\"exit_code\"");
+  g_assert_cmpint(job->ended, ==, MF_RESULT_NONE);
+  g_autoptr(MfJson) ended =
+      post(f, "/v1/jobs/a/end", "{\"result\":\"failed\",\"exit_code\":42}", 202);
+  g_assert_cmpint(job->ended, ==, MF_RESULT_FAILED);
+  g_assert_cmpint(job->end_code, ==, 42);
+  api_refused(f, "POST", "/v1/jobs/a/end", "{\"result\":\"succeeded\"}", 409, "over");
+}
+
+/* Whoever lost the answer asks again, and gets what was made the first time. */
+static void
+test_keys(ApiFixture *f, gconstpointer unused)
+{
+  static const char body[] = "{\"key\":\"k1\",\"name\":\"mine\"}";
+  api_fixture_set_peer(f, 7, FALSE);
+  g_autoptr(MfJson) first = post(f, "/v1/jobs", body, 201);
+  g_autoptr(MfJson) again = post(f, "/v1/jobs", body, 200);
+  g_assert_cmpstr(text_at(first, "id"), ==, text_at(again, "id"));
+  g_autoptr(MfJson) unnamed = post(f, "/v1/jobs", "{}", 201);
+  g_autoptr(MfJson) named = get(f, "/v1/jobs?name=mine");
+  g_assert_cmpuint(json_object_array_length(json_object_object_get(named, "jobs")), ==, 1);
+  g_autofree char *execs = g_strconcat("/v1/jobs/", text_at(first, "id"), "/execs", NULL);
+  g_autoptr(MfJson) exec = post(f, execs, "{\"key\":\"e\",\"argv\":[\"x\"]}", 201);
+  g_autoptr(MfJson) same = post(f, execs, "{\"key\":\"e\",\"argv\":[\"x\"]}", 200);
+  g_autoptr(MfJson) other = post(f, execs, "{\"key\":\"f\",\"argv\":[\"x\"]}", 201);
+  g_assert_cmpuint(number_at(same, "number"), ==, 1);
+  g_assert_cmpuint(number_at(other, "number"), ==, 2);
+  api_refused(f, "POST", "/v1/jobs", "{\"key\":\"a b\"}", 400, "\"key\" must be");
+  api_fixture_set_peer(f, 8, FALSE);
+  g_autoptr(MfJson) stranger = post(f, "/v1/jobs", body, 201);
+  g_assert_cmpstr(text_at(stranger, "id"), !=, text_at(first, "id"));
+}
+
+static void
 test_lease_and_stats(ApiFixture *f, gconstpointer unused)
 {
   MfJob *job = fake_scheduler_add(f->scheduler, "a", 0, MF_JOB_RUNNING);
@@ -379,6 +419,8 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   add("post-and-look", test_post_and_look);
   add("end", test_end);
+  add("end-by-word", test_end_by_word);
+  add("keys", test_keys);
   add("lease-and-stats", test_lease_and_stats);
   add("execs", test_execs);
   add("ownership", test_ownership);

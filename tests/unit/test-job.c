@@ -127,6 +127,54 @@ test_load_running(void)
   g_assert_null(mf_job_get_exec(again, 2));
 }
 
+static MfExec *
+add_second(MfJob *job, const char *text)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJson) json = mf_json_parse(text, strlen(text), "test", &error);
+  g_autoptr(MfExecSpec) spec = mf_exec_spec_from_json(json, &error);
+  g_assert_no_error(error);
+  g_autoptr(MfExec) exec = mf_exec_new(job, job->execs->len + 1, spec, 1 << 20, &error);
+  g_assert_no_error(error);
+  g_assert_true(mf_job_keep_exec(job, exec, &error));
+  g_assert_no_error(error);
+  mf_job_add_exec(job, exec);
+  mf_job_save(job);
+  return exec;
+}
+
+/* A restarted daemon can start what it had accepted; nothing of it stays on disk once it is over.
+ */
+static void
+test_later_exec(void)
+{
+  g_autoptr(MfJob) job = new_job("joblaterxx", "{}");
+  mf_job_set_state(job, MF_JOB_STARTING);
+  mf_job_set_state(job, MF_JOB_READY);
+  MfExec *first = add_second(job, "{\"argv\":[\"true\"]}");
+  MfExec *second =
+      add_second(job, "{\"key\":\"k7\",\"script\":\"echo s3cr3t\",\"shell\":[\"sh\"]}");
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJob) again = mf_job_load(job->folder, 1 << 20, &error);
+  g_assert_no_error(error);
+  MfExec *found = mf_job_find_exec(again, "k7");
+  g_assert_nonnull(found);
+  g_assert_cmpuint(found->number, ==, 2);
+  gsize length;
+  const char *script = g_bytes_get_data(found->spec->script, &length);
+  g_assert_cmpmem(script, length, "echo s3cr3t", 11);
+  g_assert_null(mf_job_find_exec(again, "k8"));
+  mf_exec_take_exit(second, 0, 0, NULL);
+  g_assert_false(folder_has(job, "s3cr3t"));
+  mf_exec_take_exit(first, 0, 0, NULL);
+  MfExec *third = add_second(job, "{\"argv\":[\"echo\",\"s3cr3t\"]}");
+  g_assert_cmpuint(third->number, ==, 3);
+  mf_job_set_state(job, MF_JOB_STOPPING);
+  mf_job_wipe(job);
+  g_autofree char *left = g_build_filename(job->folder, "secrets-3.json", NULL);
+  g_assert_false(g_file_test(left, G_FILE_TEST_EXISTS));
+}
+
 static void
 test_load_finished(void)
 {
@@ -330,6 +378,7 @@ main(int argc, char **argv)
   directory = g_dir_make_tmp("mayfly-job-XXXXXX", NULL);
   g_test_add_func("/job/record-and-wipe", test_record_and_wipe);
   g_test_add_func("/job/load-running", test_load_running);
+  g_test_add_func("/job/later-exec", test_later_exec);
   g_test_add_func("/job/load-finished", test_load_finished);
   g_test_add_func("/job/damaged", test_damaged_records);
   g_test_add_func("/job/stdin-window", test_stdin_window);
