@@ -74,7 +74,7 @@ static const MfAgentHandler handler = {on_welcome,     on_hello,  on_ready,  on_
 static void
 spin(void)
 {
-  gint64 until = g_get_monotonic_time() + 50000;
+  gint64 until = g_get_monotonic_time() + 10000;
   while (g_get_monotonic_time() < until)
     if (!g_main_context_iteration(NULL, FALSE))
       g_usleep(500);
