@@ -75,16 +75,33 @@ mf_api_limits_refuse(MfApi *self, GSocket *socket, const char *text)
   g_hash_table_add(self->refused, refused);
 }
 
+static guint
+held_by(MfApi *self, uid_t uid)
+{
+  GHashTableIter iter;
+  gpointer connection;
+  guint held = 0;
+  g_hash_table_iter_init(&iter, self->connections);
+  while (g_hash_table_iter_next(&iter, &connection, NULL))
+    held += ((MfApiConnection *)connection)->peer.uid == uid;
+  return held;
+}
+
 gboolean
 mf_api_limits_admit(MfApi *self, GSocket *socket, uid_t uid)
 {
-  guint limit = self->config->max_connections + (uid == 0 ? ROOT_EXTRA : 0);
-  if (g_hash_table_size(self->connections) < limit)
+  guint most = self->config->max_connections;
+  guint all = g_hash_table_size(self->connections);
+  /* Nobody may shut the others out; root is who has to look when somebody tries. */
+  gboolean room = uid == 0 ? all < most + ROOT_EXTRA : all < most && held_by(self, uid) < most / 2;
+  if (room)
     return TRUE;
-  g_autofree char *detail =
-      g_strdup_printf("mayflyd already serves %u connections, the most it may (max-connections in "
-                      "[http]): try again later.",
-                      self->config->max_connections);
+  g_autofree char *detail = g_strdup_printf(
+      all < most ? "You already have %u connections to mayflyd, the most that one user may "
+                   "(half of max-connections in [http]): try again later."
+                 : "mayflyd already serves %u connections, the most it may (max-connections in "
+                   "[http]): try again later.",
+      all < most ? most / 2 : most);
   g_autofree char *text = mf_api_problem_response(MF_ERROR_BUSY, 503, detail);
   mf_api_limits_refuse(self, socket, text);
   return FALSE;

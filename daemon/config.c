@@ -163,7 +163,7 @@ static const MfKey keys[] = {
     {"http", "header-timeout", MF_KEY_TIME, "10s", 1, 1 * HOUR, FIELD(header_timeout),
      .meaning = "A client that takes longer to send its request is cut off."},
     {"http", "max-connections", MF_KEY_NUMBER, "512", 8, 65536, FIELD(max_connections),
-     .meaning = "Most connections at once."},
+     .meaning = "Most connections at once; one user other than root may have half of them."},
 };
 /* clang-format on */
 

@@ -17,6 +17,7 @@
 #include "daemon/api.h"
 #include "daemon/auto.h"
 #include "daemon/error.h"
+#include "daemon/image-store.h"
 #include "daemon/network.h"
 #include "daemon/paths.h"
 #include "daemon/scheduler.h"
@@ -161,6 +162,8 @@ serve(const MfConfig *config, GError **error)
   g_auto(MfFd) listening = lock < 0 ? -1 : listening_socket(config, error);
   if (listening < 0)
     return FALSE;
+  g_autofree char *images = g_build_filename(config->state_directory, "images", NULL);
+  mf_image_store_sweep(images);
   g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
   g_autoptr(MfHypervisor) hypervisor = mf_hypervisor_new(config);
   g_autoptr(MfNetwork) network = mf_network_new(config, hypervisor, error);

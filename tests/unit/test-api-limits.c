@@ -188,12 +188,23 @@ test_too_many(ApiFixture *f, gconstpointer unused)
   GSocket *open[12];
   f->scheduler->config->max_connections = 8;
   api_fixture_set_peer(f, 1000, FALSE);
-  for (gsize i = 0; i < G_N_ELEMENTS(open); i++)
+  for (gsize i = 0; i < 6; i++)
     open[i] = api_open(f);
-  g_autoptr(GString) got = g_string_new(NULL);
-  api_read_to_end(open[8], got);
-  g_assert_true(g_str_has_prefix(got->str, "HTTP/1.1 503 "));
-  g_assert_nonnull(strstr(got->str, "max-connections"));
+  g_autoptr(GString) half = g_string_new(NULL), all = g_string_new(NULL);
+  api_read_to_end(open[4], half);
+  g_assert_true(g_str_has_prefix(half->str, "HTTP/1.1 503 "));
+  g_assert_nonnull(strstr(half->str, "You already have 4 connections"));
+  /* Another user has the other half, and then there are no more. */
+  api_fixture_set_peer(f, 1001, FALSE);
+  for (gsize i = 6; i < 10; i++)
+    open[i] = api_open(f);
+  api_settle();
+  api_fixture_set_peer(f, 1002, FALSE);
+  for (gsize i = 10; i < G_N_ELEMENTS(open); i++)
+    open[i] = api_open(f);
+  api_read_to_end(open[11], all);
+  g_assert_true(g_str_has_prefix(all->str, "HTTP/1.1 503 "));
+  g_assert_nonnull(strstr(all->str, "already serves 8 connections"));
   /* Root still gets in. */
   api_fixture_set_peer(f, 0, TRUE);
   g_autoptr(HttpAnswer) answer = api_expect(f, "GET", "/v1/jobs", NULL, 200);
