@@ -116,6 +116,8 @@ gboolean mf_job_create_record(MfJob *self, GError **error) G_GNUC_WARN_UNUSED_RE
 /* Records, then emits "state-changed". A record that cannot be written is logged; the transition
  * stands: the job must go on to its end. */
 void mf_job_set_state(MfJob *self, MfJobState state);
+/* From starting back to queued, as if it had never left. */
+void mf_job_start_over(MfJob *self);
 /* Writes the record without a change of state. */
 void mf_job_save(MfJob *self);
 void mf_job_emit_changed(MfJob *self);

@@ -4,12 +4,13 @@
 /*
  * The states of a job and the only transitions there are. Pure.
  *
- *   queued ─→ starting ─→ ready ⇄ running
+ *   queued ⇄ starting ─→ ready ⇄ running
  *      │          │          │       │
  *      └──────────┴──→ stopping ←────┘      stopping ─→ finished
  *
  * queued    posted, checked, recorded; holds nothing on the host. Left by admission or by its end.
  * starting  admitted: counts against the host's limits; overlay, port and domain come to be, in that order of recording.
+ *           Back to queued when the daemon was ended meanwhile: nothing of the job has run yet.
  * ready     the machine is up to what its template names; no exec runs. Also: a failed machine that is kept.
  * running   at least one exec runs.
  * stopping  the result is decided; the one teardown runs. Every state but finished may go here.

@@ -200,6 +200,17 @@ mf_job_set_state(MfJob *self, MfJobState state)
 }
 
 void
+mf_job_start_over(MfJob *self)
+{
+  g_clear_pointer(&self->port, g_free);
+  g_clear_pointer(&self->ip, g_free);
+  self->started = 0;
+  for (int i = 0; i < MF_TIMING_LAST_; i++)
+    self->timings[i] = -1;
+  mf_job_set_state(self, MF_JOB_QUEUED);
+}
+
+void
 mf_job_emit_changed(MfJob *self)
 {
   g_signal_emit(self, signals[CHANGED], 0);

@@ -15,7 +15,8 @@ typedef struct {
   MfJob *job;
   MfMachine *machine; /* NULL: queued or finished */
   gboolean counted;   /* its grant is in used */
-  gboolean loaded;  /* from its record, and not yet gone on with */
+  gboolean again;     /* once its machine is gone it goes back to the queue */
+  gboolean loaded;    /* from its record, and not yet gone on with */
   guint watchers;
   guint lease_timer, deadline_timer, keep_timer;
 } MfEntry;
@@ -51,7 +52,8 @@ const char *mf_scheduler_problem(MfScheduler *self);
 /* scheduler-run.c */
 void mf_entry_start(MfEntry *entry);
 void mf_entry_adopt(MfEntry *entry);
-void mf_entry_discard(MfEntry *entry);
+/* What is left of its machine goes; the job ends, or with @again is queued again. */
+void mf_entry_discard(MfEntry *entry, gboolean again);
 /* The job's result is decided; its teardown begins. Only the first has an effect. */
 void mf_entry_end(MfEntry *entry, MfResult result, int exit_code, const char *reason);
 void mf_entry_run_execs(MfEntry *entry);
@@ -63,3 +65,5 @@ void mf_entry_log(MfEntry *entry, const char *format, ...) G_GNUC_PRINTF(2, 3);
 void mf_scheduler_load(MfScheduler *self);
 void mf_scheduler_recover(MfScheduler *self);
 void mf_scheduler_reap(MfScheduler *self);
+/* Queues a job that has no machine yet, or ends it if it cannot be started any more. */
+void mf_scheduler_requeue(MfEntry *entry);

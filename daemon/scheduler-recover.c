@@ -56,8 +56,8 @@ mf_scheduler_load(MfScheduler *self)
 
 /* Going on with them, once libvirt and the acceleration are known */
 
-static void
-requeue(MfScheduler *self, MfEntry *entry)
+void
+mf_scheduler_requeue(MfEntry *entry)
 {
   MfJob *job = entry->job;
   if (job->spec == NULL || job->template == NULL || job->image == NULL) {
@@ -70,7 +70,7 @@ requeue(MfScheduler *self, MfEntry *entry)
                  "mayflyd was ended while it accepted the job");
     return;
   }
-  mf_queue_push(self->queue, entry, job->owner);
+  mf_queue_push(entry->scheduler->queue, entry, job->owner);
   mf_entry_check_lease(entry);
 }
 
@@ -88,7 +88,7 @@ is_over(MfJob *job)
 }
 
 static void
-go_on(MfScheduler *self, MfEntry *entry, const char *const *domains)
+go_on(MfEntry *entry, const char *const *domains)
 {
   MfJob *job = entry->job;
   gboolean alive = g_strv_contains(domains, job->id);
@@ -98,17 +98,15 @@ go_on(MfScheduler *self, MfEntry *entry, const char *const *domains)
   entry->loaded = FALSE;
   switch (job->state) {
   case MF_JOB_QUEUED:
-    requeue(self, entry);
+    mf_scheduler_requeue(entry);
     break;
   case MF_JOB_STARTING:
-    mf_job_set_result(job, MF_RESULT_SYSTEM_FAILURE, -1,
-                      "mayflyd was restarted while the machine was starting");
-    mf_entry_discard(entry);
+    mf_entry_discard(entry, TRUE);
     break;
   case MF_JOB_READY:
   case MF_JOB_RUNNING:
     if (is_over(job)) {
-      mf_entry_discard(entry);
+      mf_entry_discard(entry, FALSE);
       break;
     }
     if (alive && job->template != NULL) {
@@ -118,10 +116,10 @@ go_on(MfScheduler *self, MfEntry *entry, const char *const *domains)
     mf_job_set_result(job, MF_RESULT_SYSTEM_FAILURE, -1,
                       alive ? "mayflyd was restarted, and the job's template is no longer there"
                             : "mayflyd was restarted, and the machine had ended meanwhile");
-    mf_entry_discard(entry);
+    mf_entry_discard(entry, FALSE);
     break;
   case MF_JOB_STOPPING:
-    mf_entry_discard(entry);
+    mf_entry_discard(entry, FALSE);
     break;
   case MF_JOB_FINISHED:
   case MF_JOB_STATE_LAST_:
@@ -144,7 +142,7 @@ on_domains(GObject *source, GAsyncResult *result, gpointer data)
   self->recovered = TRUE;
   g_autoptr(GPtrArray) entries = entries_now(self);
   for (guint i = 0; i < entries->len; i++)
-    go_on(self, g_ptr_array_index(entries, i), (const char *const *)domains);
+    go_on(g_ptr_array_index(entries, i), (const char *const *)domains);
   mf_scheduler_reap(self);
   mf_scheduler_pump(self);
 }

@@ -222,7 +222,19 @@ on_exec_finished(MfMachine *machine, MfExec *exec, gpointer data)
 static void
 on_gone(MfMachine *machine, gpointer data)
 {
-  finish(data);
+  MfEntry *entry = data;
+  if (!entry->again || entry->job->state != MF_JOB_STARTING) {
+    finish(entry);
+    return;
+  }
+  entry->again = FALSE;
+  g_signal_handlers_disconnect_by_data(entry->machine, entry);
+  g_clear_object(&entry->machine);
+  mf_scheduler_count(entry, FALSE);
+  mf_job_start_over(entry->job);
+  mf_entry_log(entry, "queued again: mayflyd was restarted while its machine was starting");
+  mf_scheduler_requeue(entry);
+  mf_scheduler_pump(entry->scheduler);
 }
 
 static void
@@ -280,11 +292,12 @@ show_console(MfEntry *entry)
 }
 
 void
-mf_entry_discard(MfEntry *entry)
+mf_entry_discard(MfEntry *entry, gboolean again)
 {
   mf_scheduler_count(entry, TRUE);
   new_machine(entry);
-  if (entry->job->state != MF_JOB_STOPPING)
+  entry->again = again;
+  if (!again && entry->job->state != MF_JOB_STOPPING)
     mf_job_set_state(entry->job, MF_JOB_STOPPING);
   show_console(entry);
   mf_machine_discard(entry->machine);

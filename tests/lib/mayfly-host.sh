@@ -42,6 +42,7 @@ mayfly_up() {
 bail() {
   printf 'Bail out! %s\n' "$(tr '\n' ' ' <<<"$*")"
   mayfly_down
+  umount -l "$by_hand" 2>/dev/null
   exit 1
 }
 
@@ -53,12 +54,27 @@ restart_mayflyd() {
 mayfly_down() {
   halt mayflyd
   halt mayfly-netd
-  umount -l "$by_hand" 2>/dev/null
+}
+
+# For a test that put a libvirtd of its own into the place of test-host's, after mayfly_down.
+down_with_libvirtd() {
+  # Its network's dnsmasq goes only if the network goes first.
+  ok "mayfly-netd --down" /usr/libexec/mayfly/mayfly-netd --down
+  halt libvirtd
+  halt virtlogd
+}
+
+# What mayflyd says of jobs that were not ended by their own command, for who has to find out why.
+tell_failures() {
+  note "$(api GET '/v1/jobs?state=all' | jq -r '.jobs[] | select(.result == "system-failure") |
+    "job \(.id): \(.reason)", (.timings | tojson), (.console_tail // [] | .[])' 2>&1)"
 }
 
 # mayfly_done: ends the daemons, looks for what sanitizers and GLib said, and ends the script.
 mayfly_done() {
+  [ "$tap_failed" = 0 ] || ! alive mayflyd || tell_failures
   mayfly_down
+  umount -l "$by_hand" 2>/dev/null
   is "$(grep -lE 'ERROR: (Address|Leak)Sanitizer|runtime error:|-CRITICAL \*\*|assertion failed' "$logs"/*.log)" "" \
     "no daemon complained about itself"
   tap_done
@@ -89,6 +105,11 @@ wait_for() {
 newest() {
   api GET '/v1/jobs?state=all' | jq -r '.jobs | max_by(.created) | .id'
 }
+
+# For until_ok, which asks again and again.
+newer_than() { [ "$(newest)" != "$1" ]; }
+state_is() { [ "$(job "$1" .state)" = "$2" ]; }
+libvirt_is() { [ "$(api GET /v1/info | jq .libvirt.up)" = "$1" ]; }
 
 ports_free() {
   [ "$(api GET /v1/info | jq -r '[.network.ports[] | select(.state != "free")] | length')" = 0 ]

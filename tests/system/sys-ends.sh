@@ -39,7 +39,7 @@ ends "timeout" timed-out '25|time'
 started=$SECONDS
 mayfly run --template tiny --env "TOKEN=$secret" -- sleep 300 </dev/null >/dev/null 2>&1 &
 client=$!
-until_ok 30 test "$(newest)" != "$id"
+until_ok 30 newer_than "$id"
 id=$(newest)
 wait_for "$id" ready
 kill -INT "$client"

@@ -93,17 +93,13 @@ until_ok 60 ports_free
 
 # libvirtd that does not run: test-host's is stopped by its number, and one of our own put in its place.
 kill "$(cat /run/libvirtd.pid 2>/dev/null || pgrep -x libvirtd)"
-until_ok 20 test "$(api GET /v1/info | jq .libvirt.up)" = false
+until_ok 20 libvirt_is false
 like "$(api GET /v1/info | jq -r .libvirt.problem)" "libvirt" "that libvirtd does not run is told"
 like "$(mayfly doctor 2>&1)" "libvirtd" "mayfly doctor says so, too"
 ok "another libvirtd" start_libvirtd
 until_ok 60 ports_free
 is "$(mayfly run --template tiny -- echo again </dev/null 2>/dev/null)" again "a job runs when libvirtd is back"
 
-# A libvirtd of this test's own takes its network's dnsmasq with it only if the network goes first.
-halt mayflyd
-halt mayfly-netd
-ok "mayfly-netd --down" /usr/libexec/mayfly/mayfly-netd --down
-halt libvirtd
-halt virtlogd
+mayfly_down
+down_with_libvirtd
 mayfly_done

@@ -30,7 +30,7 @@ is "$gaps" "" "each within 0.3 s of its printing"
 id=$(post '{"template":"tiny","disk":1073741824,"env":{"TOKEN":"'"$secret"'"},
   "exec":{"argv":["sh","-c","test -n \"$TOKEN\" && touch /tmp/there; sleep 300"]}}')
 wait_for "$id" ready 120
-until_ok 60 test "$(job "$id" .state)" = running
+until_ok 60 state_is "$id" running
 tap=$(job "$id" .port)
 ip=$(job "$id" .ip)
 domain=mayfly-$id
@@ -76,7 +76,8 @@ is "$(sha256sum <"$work/part")" "$(api GET "$output?form=stderr")" "both parts t
 run -- sh -c 'i=0; while [ $i -lt 64 ]; do head -c 1000000 /dev/zero; i=$((i + 1)); done' </dev/null 2>/dev/null |
   (until_ok 120 test -e "$work/go"; cat) | wc -c >"$work/count" &
 reader=$!
-until_ok 60 test "$(api GET '/v1/jobs?state=active' | jq '.jobs | length')" -gt 0
+before=$id
+until_ok 60 newer_than "$before"
 id=$(newest)
 wait_for "$id" ready
 sleep 8
