@@ -122,6 +122,9 @@ static const MfKey keys[] = {
     {"machines", "parallel-injects", MF_KEY_NUMBER, "2", 1, 256, FIELD(parallel_injects),
      .meaning = "Most disks that are written to at the same time before their machines start."},
 
+    {"images", "gitlab-runner", MF_KEY_PATH, "/usr/bin/gitlab-runner", FIELD(gitlab_runner),
+     .meaning = "This host's gitlab-runner, if there is one: a copy goes into every machine, for artifacts and caches."},
+
     {"jobs", "default-timeout", MF_KEY_TIME, "1h", 1, 365 * DAY, FIELD(default_timeout),
      .meaning = "A job that asks for no time gets this, from the start of its machine."},
     {"jobs", "max-timeout", MF_KEY_TIME, "24h", 1, 365 * DAY, FIELD(max_timeout),

@@ -31,6 +31,8 @@ typedef struct {
   guint64 agent_timeout;   /* seconds without a word from a machine's agent until it counts as hung */
   guint parallel_starts;
   guint parallel_injects;
+  /* [images] */
+  char *gitlab_runner;     /* the host's, which need not be there */
   /* [jobs] */
   guint64 default_timeout; /* seconds */
   guint64 max_timeout;

@@ -3,6 +3,7 @@
 #include "daemon/inject-child.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "daemon/error.h"
@@ -28,6 +29,13 @@ check_space(const MfInjectPlan *plan, guint64 wanted, GError **error)
   return FALSE;
 }
 
+static guint64
+size_of(const MfInjectFile *file)
+{
+  struct stat st;
+  return file->source == NULL || stat(file->source, &st) != 0 ? file->length : (guint64)st.st_size;
+}
+
 /* In the way of a file or link of ours: a file, a link or an empty folder go; a folder with content
  * is an error. */
 static gboolean
@@ -41,9 +49,35 @@ clear_way(guestfs_h *g, const char *path, GError **error)
   return TRUE;
 }
 
+/* What is left of a program that did not fit goes again: what comes after it needs the room. */
+static gboolean
+copy_program(guestfs_h *g, const MfInjectFile *file, GError **error)
+{
+  struct stat st;
+  if (stat(file->source, &st) != 0 || !S_ISREG(st.st_mode)) {
+    g_printerr("mayfly-inject: %s cannot be read and is left out\n", file->source);
+    return TRUE;
+  }
+  g_autoptr(MfGuestfsStatvfs) fs = guestfs_statvfs(g, "/");
+  if (fs == NULL)
+    return mf_inject_fail(g, error, "ask how much room is in the image");
+  if ((guint64)fs->bavail * (guint64)fs->bsize < (guint64)st.st_size + SPACE_MARGIN) {
+    g_printerr("mayfly-inject: the image has no room for %s, which is left out\n", file->source);
+    return TRUE;
+  }
+  if (!clear_way(g, file->path, error))
+    return FALSE;
+  if (guestfs_upload(g, file->source, file->path) != 0 || guestfs_chown(g, 0, 0, file->path) != 0 ||
+      guestfs_chmod(g, (int)file->mode, file->path) != 0)
+    return mf_inject_fail(g, error, "copy %s into the image", file->source);
+  return TRUE;
+}
+
 static gboolean
 write_file(guestfs_h *g, const MfInjectFile *file, GError **error)
 {
+  if (file->source != NULL)
+    return copy_program(g, file, error);
   if (!clear_way(g, file->path, error))
     return FALSE;
   if (guestfs_write(g, file->path, file->data != NULL ? (const char *)file->data : "",
@@ -78,7 +112,7 @@ mf_inject_apply(const MfInjectPlan *plan, GError **error)
 {
   guint64 content = 0;
   for (guint i = 0; i < plan->files->len; i++)
-    content += ((const MfInjectFile *)plan->files->pdata[i])->length;
+    content += size_of(plan->files->pdata[i]);
   if (!check_space(plan, content + SPACE_MARGIN, error))
     return FALSE;
 

@@ -15,6 +15,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(guestfs_h, guestfs_close)
 typedef char *MfGuestfsStrv;
 void mf_inject_strv_free(MfGuestfsStrv *strv);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfGuestfsStrv, mf_inject_strv_free)
+typedef struct guestfs_statvfs MfGuestfsStatvfs;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfGuestfsStatvfs, guestfs_free_statvfs)
 
 /* One line of JSON on standard output, at once. @object: taken. */
 void mf_inject_report(MfJson *object);

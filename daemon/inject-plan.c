@@ -18,6 +18,7 @@ file_free(gpointer data)
   if (file->length > 0)
     explicit_bzero(file->data, file->length);
   g_free(file->data);
+  g_free(file->source);
   g_free(file->path);
   g_free(file);
 }
@@ -73,6 +74,14 @@ mf_inject_plan_file(MfInjectPlan *self, const char *path, guint mode, guint uid,
 }
 
 void
+mf_inject_plan_program(MfInjectPlan *self, const char *path, guint mode, const char *source)
+{
+  mf_inject_plan_file(self, path, mode, 0, 0, NULL, 0);
+  MfInjectFile *file = g_ptr_array_index(self->files, self->files->len - 1);
+  file->source = g_strdup(source);
+}
+
+void
 mf_inject_plan_symlink(MfInjectPlan *self, const char *path, const char *target)
 {
   MfInjectSymlink *link = g_new0(MfInjectSymlink, 1);
@@ -111,7 +120,10 @@ mf_inject_plan_copy(const MfInjectPlan *self)
   copy->root_fstype = g_strdup(self->root_fstype);
   for (guint i = 0; i < self->files->len; i++) {
     const MfInjectFile *f = self->files->pdata[i];
-    mf_inject_plan_file(copy, f->path, f->mode, f->uid, f->gid, f->data, f->length);
+    if (f->source != NULL)
+      mf_inject_plan_program(copy, f->path, f->mode, f->source);
+    else
+      mf_inject_plan_file(copy, f->path, f->mode, f->uid, f->gid, f->data, f->length);
   }
   for (guint i = 0; i < self->symlinks->len; i++) {
     const MfInjectSymlink *l = self->symlinks->pdata[i];
@@ -164,7 +176,8 @@ mf_inject_plan_check(const MfInjectPlan *self, GError **error)
   }
   for (guint i = 0; i < self->files->len; i++) {
     const MfInjectFile *file = self->files->pdata[i];
-    if (!check_path(file->path, error))
+    if (!check_path(file->path, error) ||
+        (file->source != NULL && !check_path(file->source, error)))
       return FALSE;
     if (file->mode > 07777) {
       g_set_error(error, MF_ERROR, MF_ERROR_INVALID, "%s cannot have the mode %o: at most 7777",
@@ -208,6 +221,8 @@ add_entries(MfJson *root, const MfInjectPlan *self, guint64 *total)
     mf_json_add_uint(item, "uid", f->uid);
     mf_json_add_uint(item, "gid", f->gid);
     mf_json_add_uint(item, "length", f->length);
+    if (f->source != NULL)
+      mf_json_add_string(item, "source", f->source);
     json_object_array_add(files, item);
     *total += f->length;
   }
@@ -297,15 +312,20 @@ static gboolean
 read_file(MfInjectPlan *self, MfJson *item, const char *at, const guint8 **data, gsize *left,
           GError **error)
 {
-  static const char *const keys[] = {"path", "mode", "uid", "gid", "length", NULL};
-  g_autofree char *path = NULL;
+  static const char *const keys[] = {"path", "mode", "uid", "gid", "length", "source", NULL};
+  g_autofree char *path = NULL, *source = NULL;
   guint64 mode = 0644, uid = 0, gid = 0, length = 0;
   if (!check_entry(item, at, keys, error) || !mf_json_read_string(item, at, "path", &path, error) ||
       !mf_json_read_uint(item, at, "mode", 0, 07777, &mode, error) ||
       !mf_json_read_uint(item, at, "uid", 0, G_MAXINT32, &uid, error) ||
       !mf_json_read_uint(item, at, "gid", 0, G_MAXINT32, &gid, error) ||
-      !mf_json_read_uint(item, at, "length", 0, *left, &length, error))
+      !mf_json_read_uint(item, at, "length", 0, *left, &length, error) ||
+      !mf_json_read_string(item, at, "source", &source, error))
     return FALSE;
+  if (source != NULL) {
+    mf_inject_plan_program(self, path != NULL ? path : "", (guint)mode, source);
+    return TRUE;
+  }
   mf_inject_plan_file(self, path != NULL ? path : "", (guint)mode, (guint)uid, (guint)gid, *data,
                       length);
   *data += length;

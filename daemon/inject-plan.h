@@ -16,6 +16,7 @@ typedef struct {
   guint mode, uid, gid;
   guint8 *data; /* wiped before it is freed */
   gsize length;
+  char *source; /* instead of data: a file of the host, which the child reads itself */
 } MfInjectFile;
 
 typedef struct {

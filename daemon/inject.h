@@ -16,6 +16,11 @@ typedef struct MfInjectPlan MfInjectPlan;
 MfInjectPlan *mf_inject_plan_new(const char *disk, const MfImage *image);
 /* Parent folders are made (0755). Content is copied. Replaces what was there. */
 void mf_inject_plan_file(MfInjectPlan *self, const char *path, guint mode, guint uid, guint gid, const void *data, gsize length);
+/*
+ * A large program of the host, @source, which is no secret: mayfly-inject copies it by itself. It is a convenience: a disk
+ * that has no room for it goes without.
+ */
+void mf_inject_plan_program(MfInjectPlan *self, const char *path, guint mode, const char *source);
 void mf_inject_plan_symlink(MfInjectPlan *self, const char *path, const char *target);
 void mf_inject_plan_remove(MfInjectPlan *self, const char *path);
 void mf_inject_plan_free(MfInjectPlan *self); /* wipes the content */
@@ -52,11 +57,13 @@ void mf_inject_inspect_async(const char *disk, const MfInjectOptions *options, G
 MfInjectSystem *mf_inject_inspect_finish(GAsyncResult *result, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
- * mf_image_prepare_async() - the prepared layer: an overlay on the image that holds the agent and its start-up unit, made once
- * per image version and agent digest, <image folder>/prepared-<first 16 of the agent's sha256>.qcow2, published by rename, 0444. Concurrent calls for one
- * image share one run. Finish gives its path (transfer full).
- * @agent: path of the static mayfly-agent.
+ * mf_image_prepare_async() - the prepared layer: an overlay on the image that holds the agent, its start-up unit and the host's
+ * gitlab-runner, made once per version of the three, <image folder>/prepared-<16 hex digits>.qcow2, published by rename, 0444.
+ * Concurrent calls for one image share one run. Finish gives its path (transfer full).
+ * @agent: path of the static mayfly-agent. @runner: path of gitlab-runner, or NULL.
  */
-void mf_image_prepare_async(MfImage *image, const char *agent, const MfInjectOptions *options, GCancellable *cancellable,
+void mf_image_prepare_async(MfImage *image, const char *agent, const char *runner, const MfInjectOptions *options, GCancellable *cancellable,
                             GAsyncReadyCallback callback, gpointer user_data);
 char *mf_image_prepare_finish(GAsyncResult *result, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Removes @image's layers of other agents and runners. No machine may be at work on any. */
+void mf_image_prepare_sweep(MfImage *image, const char *agent, const char *runner);

@@ -75,9 +75,8 @@ read_grant(MfJob *self, MfJson *json, GError **error)
 static MfExecSpec *
 exec_spec(MfJob *self, guint number)
 {
-  if (number == 1)
-    return self->spec != NULL && self->spec->exec != NULL ? mf_exec_spec_ref(self->spec->exec)
-                                                          : NULL;
+  if (number == 1 && self->spec != NULL && self->spec->exec != NULL)
+    return mf_exec_spec_ref(self->spec->exec);
   g_autoptr(MfJson) secrets = mf_record_read_exec(self->folder, number, NULL);
   return secrets != NULL ? mf_exec_spec_from_json(secrets, NULL) : NULL;
 }

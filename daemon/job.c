@@ -246,8 +246,8 @@ on_exec_changed(MfExec *exec, gpointer data)
 {
   MfJob *self = data;
   g_autoptr(GError) error = NULL;
-  /* The first one's are with the job's, of which the next may need the variables. */
-  if (exec->state == MF_EXEC_FINISHED && exec->number > 1 &&
+  /* What came with the job is in the job's own, of which others may need the variables. */
+  if (exec->state == MF_EXEC_FINISHED &&
       !mf_record_wipe_exec(self->folder, exec->number, &error))
     g_warning("job %s: %s", self->id, error->message);
   mf_job_emit_changed(self);

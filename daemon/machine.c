@@ -131,8 +131,8 @@ static void
 step_prepare(MfMachine *self)
 {
   MfInjectOptions options = inject_options(self);
-  mf_image_prepare_async(self->job->image, self->host->agent, &options, self->cancellable,
-                         on_prepared, g_object_ref(self));
+  mf_image_prepare_async(self->job->image, self->host->agent, mf_runner_path(self->host->runner),
+                         &options, self->cancellable, on_prepared, g_object_ref(self));
 }
 
 static void

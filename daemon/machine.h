@@ -11,6 +11,7 @@
 #include "daemon/job-private.h"
 #include "daemon/limiter.h"
 #include "daemon/network.h"
+#include "daemon/runner.h"
 
 /* What all machines of a host share. Outlives them. */
 typedef struct {
@@ -20,6 +21,7 @@ typedef struct {
   MfAccel *accel; /* NULL until the probe has answered */
   char *agent;    /* path of the static mayfly-agent */
   char *inject;   /* path of mayfly-inject */
+  MfRunner *runner;
   char *cache;    /* where libguestfs keeps its appliance */
   MfLimiter *injects, *starts;
 } MfHost;

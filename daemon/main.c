@@ -23,6 +23,7 @@
 #include "daemon/scheduler.h"
 
 #define SOCKET_GROUP "mayfly"
+#define LOCK_WAIT    (2 * G_USEC_PER_SEC)
 #define EXIT_USAGE   2
 
 typedef struct {
@@ -90,7 +91,13 @@ lock_state(const MfConfig *config, GError **error)
     g_set_error(error, MF_ERROR, MF_ERROR_FAILED, "cannot open %s: %s", path, g_strerror(errno));
     return -1;
   }
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  /* One that was killed holds it until the last of its threads and children is through the kernel.
+   */
+  gint64 until = g_get_monotonic_time() + LOCK_WAIT;
+  int held = flock(fd, LOCK_EX | LOCK_NB);
+  for (; held != 0 && g_get_monotonic_time() < until; held = flock(fd, LOCK_EX | LOCK_NB))
+    g_usleep(20000);
+  if (held != 0) {
     g_set_error(error, MF_ERROR, MF_ERROR_CONFLICT,
                 "another mayflyd already runs on %s: end it first, or give this one a "
                 "state-directory of its own",

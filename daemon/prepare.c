@@ -19,17 +19,21 @@
 #include "daemon/image-digest.h"
 #include "daemon/inject.h"
 #include "daemon/paths.h"
+#include "daemon/runner.h"
 #include "daemon/text.h"
 
 #define AGENT_PATH "/usr/local/lib/mayfly/mayfly-agent"
-#define PREFIX     "prepared-"
-#define UNFINISHED ".prepared-"
+/* Where a GitLab job's scripts, which call it by name, find it in every distribution. */
+#define RUNNER_PATH "/usr/local/bin/gitlab-runner"
+#define PREFIX      "prepared-"
+#define UNFINISHED  ".prepared-"
 
 typedef struct {
   char *path; /* of the layer: the key in runs */
   char *work; /* the same under its hidden name */
   MfImage *image;
   char *agent;
+  char *runner; /* NULL: there is none */
   char *program, *accel, *cache_dir;
   guint64 timeout;
   GCancellable *cancellable;
@@ -54,6 +58,7 @@ prepare_free(Prepare *self)
   g_free(self->work);
   mf_image_unref(self->image);
   g_free(self->agent);
+  g_free(self->runner);
   g_free(self->program);
   g_free(self->accel);
   g_free(self->cache_dir);
@@ -229,6 +234,8 @@ make_plan(Prepare *self, GError **error)
   mf_inject_plan_file(plan, AGENT_PATH, 0755, 0, 0, agent, length);
   if (!add_start_up(plan, self->image->init, error))
     return NULL;
+  if (self->runner != NULL)
+    mf_inject_plan_program(plan, RUNNER_PATH, 0755, self->runner);
   return g_steal_pointer(&plan);
 }
 
@@ -278,7 +285,8 @@ drop_unfinished(const char *folder)
 }
 
 static Prepare *
-prepare_new(MfImage *image, const char *agent, const char *path, const MfInjectOptions *options)
+prepare_new(MfImage *image, const char *agent, const char *runner, const char *path,
+            const MfInjectOptions *options)
 {
   Prepare *self = g_new0(Prepare, 1);
   g_autofree char *name = g_path_get_basename(path);
@@ -286,6 +294,7 @@ prepare_new(MfImage *image, const char *agent, const char *path, const MfInjectO
   self->work = g_strconcat(image->directory, "/.", name, NULL);
   self->image = mf_image_ref(image);
   self->agent = g_strdup(agent);
+  self->runner = g_strdup(runner);
   self->program = g_strdup(options->program);
   self->accel = g_strdup(options->accel);
   self->cache_dir = g_strdup(options->cache_dir);
@@ -312,13 +321,34 @@ begin(Prepare *self)
     g_clear_error(&error);
     return;
   }
-  /* Short, and not to be left behind at work on a file that the next run wants: so it is not cancelled. */
+  /* Short, and not to be left behind at work on a file that the next run wants: so it is not
+   * cancelled. */
   g_subprocess_communicate_utf8_async(child, NULL, NULL, on_overlay, self);
 }
 
+/* Which layer this agent and this runner make. (transfer full) */
+static char *
+layer_path(MfImage *image, const char *agent, const char *runner, GError **error)
+{
+  g_autofree char *digest = mf_image_digest_file(agent, NULL, NULL, NULL, NULL, error);
+  if (digest == NULL) {
+    g_prefix_error(error, "image %s cannot be prepared, is mayfly installed completely? ",
+                   image->name);
+    return NULL;
+  }
+  if (runner != NULL) {
+    g_autofree char *stamp = mf_runner_stamp(runner);
+    g_autofree char *both = g_strconcat(digest, " ", stamp, NULL);
+    g_free(digest);
+    digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, both, -1);
+  }
+  return g_strdup_printf("%s/" PREFIX "%.16s.qcow2", image->directory, digest);
+}
+
 void
-mf_image_prepare_async(MfImage *image, const char *agent, const MfInjectOptions *options,
-                       GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+mf_image_prepare_async(MfImage *image, const char *agent, const char *runner,
+                       const MfInjectOptions *options, GCancellable *cancellable,
+                       GAsyncReadyCallback callback, gpointer user_data)
 {
   g_autoptr(GTask) task = g_task_new(NULL, cancellable, callback, user_data);
   GError *error = NULL;
@@ -326,14 +356,11 @@ mf_image_prepare_async(MfImage *image, const char *agent, const MfInjectOptions 
   if (runs == NULL)
     runs = g_hash_table_new(g_str_hash, g_str_equal);
 
-  g_autofree char *digest = mf_image_digest_file(agent, NULL, NULL, NULL, NULL, &error);
-  if (digest == NULL) {
-    g_prefix_error(&error, "image %s cannot be prepared, is mayfly installed completely? ",
-                   image->name);
+  g_autofree char *path = layer_path(image, agent, runner, &error);
+  if (path == NULL) {
     g_task_return_error(task, error);
     return;
   }
-  g_autofree char *path = g_strdup_printf("%s/" PREFIX "%.16s.qcow2", image->directory, digest);
   Prepare *run = g_hash_table_lookup(runs, path);
   if (run == NULL && g_file_test(path, G_FILE_TEST_IS_REGULAR)) {
     g_task_return_pointer(task, g_steal_pointer(&path), g_free);
@@ -341,7 +368,7 @@ mf_image_prepare_async(MfImage *image, const char *agent, const MfInjectOptions 
   }
   gboolean first = run == NULL;
   if (first)
-    run = prepare_new(image, agent, path, options);
+    run = prepare_new(image, agent, runner, path, options);
   add_waiter(run, g_steal_pointer(&task));
   if (first)
     begin(run);
@@ -351,4 +378,18 @@ char *
 mf_image_prepare_finish(GAsyncResult *result, GError **error)
 {
   return g_task_propagate_pointer(G_TASK(result), error);
+}
+
+void
+mf_image_prepare_sweep(MfImage *image, const char *agent, const char *runner)
+{
+  g_autofree char *current = layer_path(image, agent, runner, NULL);
+  g_autoptr(GDir) dir = current != NULL ? g_dir_open(image->directory, 0, NULL) : NULL;
+  for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
+    g_autofree char *path = g_build_filename(image->directory, name, NULL);
+    if (!g_str_has_prefix(name, PREFIX) || strcmp(path, current) == 0)
+      continue;
+    g_message("image %s: removing a prepared layer that no new machine would use", image->name);
+    g_unlink(path);
+  }
 }

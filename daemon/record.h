@@ -19,7 +19,7 @@ gboolean mf_record_create(const char *folder, MfJson *record, MfJson *secrets,
 /* mf_record_write() - replace record.json; the old one stays if that fails. */
 gboolean mf_record_write(const char *folder, MfJson *record,
                          GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* secrets-@number.json, which is written once. */
+/* secrets-@number.json, which is written once; wiping one that is not there is success. */
 gboolean mf_record_write_exec(const char *folder, guint number, MfJson *secrets,
                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
 MfJson *mf_record_read_exec(const char *folder, guint number,

@@ -68,6 +68,7 @@ mf_scheduler_info(MfScheduler *self)
   mf_json_add_uint(json, "running", count_running(self));
   mf_json_add_bool(json, "draining", self->draining);
   mf_json_add(json, "network", mf_network_to_json(self->network));
+  mf_json_add(json, "gitlab_runner", mf_runner_to_json(self->host.runner));
   g_autofree char *folder = g_build_filename(self->config->state_directory, "images", NULL);
   g_autoptr(GPtrArray) images = mf_image_list(folder, NULL);
   g_autoptr(GPtrArray) templates = mf_template_load_all(self->config->template_directory, NULL);

@@ -3,6 +3,7 @@
 #include <glib/gstdio.h>
 
 #include "daemon/error.h"
+#include "daemon/inject.h"
 #include "daemon/record.h"
 #include "daemon/scheduler-private.h"
 
@@ -260,12 +261,26 @@ drop_old_records(MfScheduler *self)
   }
 }
 
+/* Of agents and runners that were replaced: once no machine is left that may stand on one. */
+static void
+drop_old_layers(MfScheduler *self)
+{
+  g_autofree char *folder = g_build_filename(self->config->state_directory, "images", NULL);
+  g_autoptr(GPtrArray) images = mf_image_list(folder, NULL);
+  for (guint i = 0; images != NULL && i < images->len; i++) {
+    MfImage *image = g_ptr_array_index(images, i);
+    if (!mf_scheduler_uses_image(self, image->digest))
+      mf_image_prepare_sweep(image, self->host.agent, mf_runner_path(self->host.runner));
+  }
+}
+
 void
 mf_scheduler_reap(MfScheduler *self)
 {
   if (!self->recovered)
     return;
   drop_old_records(self);
+  drop_old_layers(self);
   reap_sockets(self);
   if (!self->prepared || self->reaping)
     return;

@@ -496,6 +496,7 @@ mf_scheduler_new(const MfConfig *config, MfHypervisor *hypervisor, MfNetwork *ne
       .network = network,
       .agent = mf_path_libexec("mayfly-agent"),
       .inject = mf_path_libexec("mayfly-inject"),
+      .runner = mf_runner_new(config->gitlab_runner),
       .cache = g_build_filename(config->state_directory, "cache", NULL),
       .injects = mf_limiter_new(config->parallel_injects),
       .starts = mf_limiter_new(config->parallel_starts),
@@ -532,6 +533,7 @@ mf_scheduler_finalize(GObject *object)
   g_clear_pointer(&self->host.accel, mf_accel_free);
   g_free(self->host.agent);
   g_free(self->host.inject);
+  g_clear_pointer(&self->host.runner, mf_runner_free);
   g_free(self->host.cache);
   g_free(self->accel_problem);
   g_free(self->jobs_folder);

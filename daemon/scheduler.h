@@ -51,7 +51,7 @@ gboolean mf_scheduler_uses_image(MfScheduler *self, const char *digest);
  * {"version","accel":{"mode","kvm":bool,"reason"},"libvirt":{"up":bool,"problem","versions"},"host":{"cpus","memory"},
  *  "limits":{"machines","memory","cpus","disk_reserve","queue"},"used":{"machines","memory","cpus","disk_free"},
  *  "queue":n,"running":n,"draining":bool,"network":{"ok":bool,"problem","name","gateway","ports":[{"tap","ip","mac","state","job","problem"}]},
- *  "images":n,"templates":n}: /v1/info. (transfer full)
+ *  "gitlab_runner":{"path","version"}|null,"images":n,"templates":n}: /v1/info. (transfer full)
  */
 MfJson *mf_scheduler_info(MfScheduler *self);
 const MfConfig *mf_scheduler_get_config(MfScheduler *self);

@@ -11,6 +11,9 @@ MAYFLY_BUILD=${MAYFLY_BUILD:-$MAYFLY_SOURCE/.build/dev}
 # shellcheck source=tools/lib/services.sh
 . "$MAYFLY_SOURCE/tools/lib/services.sh"
 
+# No systemd runs in there.
+have_systemd() { false; }
+
 [ "${MAYFLY_TEST_HOST-}" = 1 ] || { echo "run it by tests/lib/test-host, see tests/README.md" >&2; exit 1; }
 
 # Where what the daemons say is kept for who has to find out; a test folder outlives the private host.

@@ -332,7 +332,7 @@ test_prepare(void)
   made->init = g_strdup("systemd");
   Result result = {.loop = loop};
   MfInjectOptions options = {program, "tcg", PATIENCE, cache, NULL};
-  mf_image_prepare_async(made, agent, &options, NULL, on_prepare, &result);
+  mf_image_prepare_async(made, agent, NULL, &options, NULL, on_prepare, &result);
   g_main_loop_run(loop);
   g_assert_no_error(result.error);
   struct stat st;

@@ -15,13 +15,11 @@ kill_mayflyd() {
   local pid
   read -r pid _ <"$by_hand/mayflyd.pid"
   kill -KILL "$pid"
-  until_ok 10 dead "$pid"
+  until_ok 10 dead
   start_mayflyd >/dev/null
 }
 
-dead() {
-  ! [ -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
-}
+dead() { ! alive mayflyd; }
 
 # in_phase ID PHASE: the job's machine is being started, and that far.
 in_phase() {

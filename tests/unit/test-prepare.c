@@ -12,6 +12,7 @@
 typedef struct {
   char *folder;
   char *agent;
+  char *runner; /* NULL: there is none */
   char *program;
   char *cache;
   MfImage *image;
@@ -26,7 +27,8 @@ put(const char *folder, const char *name, const char *text, int mode)
   g_autofree char *path = g_build_filename(folder, name, NULL);
   g_autofree char *parent = g_path_get_dirname(path);
   g_assert_cmpint(g_mkdir_with_parents(parent, 0755), ==, 0);
-  g_assert_true(g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, mode, NULL));
+  g_assert_true(
+      g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, mode, NULL));
 }
 
 static void
@@ -65,6 +67,7 @@ tear_down(Fixture *f, gconstpointer unused)
   mf_image_unref(f->image);
   g_free(f->folder);
   g_free(f->agent);
+  g_free(f->runner);
   g_free(f->program);
   g_free(f->cache);
   g_free(f->path);
@@ -91,7 +94,7 @@ begin(Fixture *f, GCancellable *cancellable)
 {
   MfInjectOptions options = {f->program, "tcg", 20, f->cache, NULL};
   f->waiting++;
-  mf_image_prepare_async(f->image, f->agent, &options, cancellable, on_prepared, f);
+  mf_image_prepare_async(f->image, f->agent, f->runner, &options, cancellable, on_prepared, f);
 }
 
 static void
@@ -173,6 +176,33 @@ test_once(Fixture *f, gconstpointer unused)
   until(f, 0);
   g_assert_cmpstr(f->path, !=, first);
   g_assert_cmpuint(count_runs(f), ==, 2);
+}
+
+/* A copy of the host's gitlab-runner: a new one makes a new layer, and the old ones go. */
+static void
+test_runner(Fixture *f, gconstpointer unused)
+{
+  program(f, DONE);
+  begin(f, NULL);
+  until(f, 0);
+  g_autofree char *without = g_steal_pointer(&f->path);
+  f->runner = g_build_filename(f->folder, "gitlab-runner", NULL);
+  put(f->folder, "gitlab-runner", "first", 0755);
+  begin(f, NULL);
+  until(f, 0);
+  g_assert_no_error(f->error);
+  g_assert_cmpstr(f->path, !=, without);
+  expect_in_plan(f, "/usr/local/bin/gitlab-runner", TRUE);
+  expect_in_plan(f, f->runner, TRUE);
+  g_autofree char *with = g_steal_pointer(&f->path);
+  put(f->folder, "gitlab-runner", "second one", 0755);
+  begin(f, NULL);
+  until(f, 0);
+  g_assert_cmpstr(f->path, !=, with);
+  g_assert_cmpuint(count_files(f), ==, 4);
+  mf_image_prepare_sweep(f->image, f->agent, f->runner);
+  g_assert_cmpuint(count_files(f), ==, 2);
+  g_assert_true(g_file_test(f->path, G_FILE_TEST_EXISTS));
 }
 
 static void
@@ -271,6 +301,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
 #define CASE(name, func) g_test_add("/prepare/" name, Fixture, NULL, set_up, func, tear_down)
   CASE("once", test_once);
+  CASE("runner", test_runner);
   CASE("inits", test_inits);
   CASE("failure-leaves-nothing", test_failure_leaves_nothing);
   CASE("missing-parts", test_missing_parts);

@@ -6,9 +6,10 @@
 
 by_hand=/run/mayfly-quickstart
 
-# starttime PID: in clock ticks since boot; empty if there is no such process. The name in stat may hold blanks.
+# starttime PID: in clock ticks since boot; empty if there is no such process, or one that has ended and was not yet
+# waited for. The name in stat may hold blanks.
 starttime() {
-  sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20
+  sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'
 }
 
 # alive NAME: is what was started as NAME still that process?
