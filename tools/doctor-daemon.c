@@ -18,7 +18,7 @@ check_accel(MfDoctor *self, MfJson *info)
   gboolean kvm = mf_document_flag(accel, "kvm");
   mf_doctor_add(
       self, "acceleration", kvm ? MF_DOCTOR_OK : MF_DOCTOR_NOTE,
-      g_strdup_printf("%s: %s", kvm ? "KVM" : "TCG, several times slower than KVM",
+      g_strdup_printf("%s: %s", kvm ? "KVM" : "TCG",
                       reason != NULL ? reason : "mayflyd does not say why"),
       kvm ? NULL
           : g_strdup("everything works; for speed, switch virtualization on in the firmware "

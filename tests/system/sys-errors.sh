@@ -77,6 +77,18 @@ until_ok 60 ports_free
 refused "no space" 125 "disk-reserve|space|free" --template tiny -- true
 rm /etc/mayfly/mayfly.conf.d/zz.conf
 
+# A disk that gets full while a job's output is written to it.
+halt mayflyd
+mount -t tmpfs -o "size=8m,mode=700,uid=$(id -u mayfly),gid=$(id -g mayfly)" tmpfs /var/lib/mayfly/jobs
+start_mayflyd >/dev/null 2>&1
+until_ok 60 ports_free
+refused "full disk" 125 "space|full" --template tiny -- head -c 40000000 /dev/zero
+is "$(job "$(newest)" .result)" system-failure "full disk: the job's result"
+halt mayflyd
+umount /var/lib/mayfly/jobs
+start_mayflyd >/dev/null 2>&1
+until_ok 60 ports_free
+
 # KVM that is a device node and no more.
 printf '[machines]\naccel=kvm\n' >/etc/mayfly/mayfly.conf.d/zz.conf
 kvm=$(api GET /v1/info | jq -r .accel.kvm)

@@ -38,7 +38,7 @@ kill_mayflyd
 wait "$client"
 is $? 7 "the command's status comes through two restarts"
 is "$(cat "$work/out")" "$(seq -f 'line %g' 3000)" "every line once"
-is "$(cat "$work/err")" done "standard error apart from it"
+is "$(cat "$work/err")" "done" "standard error apart from it"
 clean "$id" "restarts while it ran"
 
 # Posted, and then the daemon is gone: the first is being started, the second in the queue behind another.
