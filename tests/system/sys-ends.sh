@@ -5,7 +5,7 @@
 set -u
 # shellcheck source=tests/lib/mayfly-host.sh
 . "$(dirname "$(realpath "$0")")/../lib/mayfly-host.sh"
-mayfly_up '[machines]' inject-timeout=45s
+mayfly_up '[machines]' inject-timeout=45s agent-timeout=20s
 
 # begin SCRIPT [MEMBERS]: a job that runs SCRIPT in the guest, with further members of its document; sets $id.
 begin() {
@@ -20,9 +20,31 @@ ends() {
   like "$(job "$id" '.reason // ""')" "$3" "$1: its reason"
 }
 
-begin 'exit 3'
+# Those that end by themselves may do so beside each other. The agent is the guest's voice: hung, or gone, the machine is
+# of no use.
+agent='for p in /proc/[0-9]*; do [ "$(cat $p/comm)" != mayfly-agent ] || kill -SIGNAL ${p#/proc/}; done; sleep 300'
+declare -A ids
+begin 'exit 3' && ids[exit]=$id
+begin 'sync; poweroff -f' && ids[poweroff]=$id
+begin 'echo 1 >/proc/sys/kernel/sysrq; echo about to panic >/dev/console; echo c >/proc/sysrq-trigger' && ids[panic]=$id
+begin "${agent/SIGNAL/STOP}" && ids[hang]=$id
+begin "${agent/SIGNAL/KILL}" && ids[killed]=$id
+begin 'sleep 300' '{"timeout": 25}' && ids[timeout]=$id
+for id in "${ids[@]}"; do wait_for "$id" finished; done
+id=${ids[exit]}
 ends "exit" failed ''
 is "$(job "$id" .exit_code)" 3 "exit: its code"
+id=${ids[poweroff]}
+ends "guest poweroff" system-failure 'off|shut'
+id=${ids[panic]}
+ends "guest panic" system-failure 'panic|crash'
+like "$(job "$id" '.console_tail | join("\n")')" "panic|sysrq" "guest panic: the console's last lines are there"
+id=${ids[hang]}
+ends "guest hang" system-failure 'agent|answer|heard'
+id=${ids[killed]}
+ends "agent killed" system-failure 'agent|answer|heard'
+id=${ids[timeout]}
+ends "timeout" timed-out '25|time'
 
 begin 'sleep 300'
 wait_for "$id" ready
@@ -32,9 +54,6 @@ ends "cancel" cancelled test
 begin 'sleep 300'
 api DELETE "/v1/jobs/$id" >/dev/null
 ends "cancel at once" cancelled ''
-
-begin 'sleep 300' '{"timeout": 25}'
-ends "timeout" timed-out '25|time'
 
 started=$SECONDS
 mayfly run --template tiny --env "TOKEN=$secret" -- sleep 300 </dev/null >/dev/null 2>&1 &
@@ -51,25 +70,6 @@ note "Ctrl-C took $((SECONDS - started)) s"
 
 mayfly run --template tiny --timeout 25s -- sleep 300 </dev/null >/dev/null 2>&1
 is $? 124 "mayfly run: status 124 after a timeout"
-
-begin 'sync; poweroff -f'
-ends "guest poweroff" system-failure 'off|shut'
-
-begin 'echo 1 >/proc/sys/kernel/sysrq; echo about to panic >/dev/console; echo c >/proc/sysrq-trigger'
-ends "guest panic" system-failure 'panic|crash'
-like "$(job "$id" '.console_tail | join("\n")')" "panic|sysrq" "guest panic: the console's last lines are there"
-
-# The agent is the guest's voice: hung, or gone, the machine is of no use.
-agent='for p in /proc/[0-9]*; do [ "$(cat $p/comm)" != mayfly-agent ] || kill -$0 ${p#/proc/}; done; sleep 300'
-begin_agent() {
-  id=$(post "$(jq -n --arg script "$agent" --arg signal "$1" --arg secret "$secret" \
-    '{template: "tiny", env: {TOKEN: $secret}, exec: {argv: ["sh", "-c", $script, $signal]}}')")
-  wait_for "$id" finished 180
-}
-begin_agent STOP
-ends "guest hang" system-failure 'agent|answer|heard'
-begin_agent KILL
-ends "agent killed" system-failure 'agent|answer|heard'
 
 begin 'sleep 300'
 wait_for "$id" ready
