@@ -37,6 +37,7 @@ struct _MfFollow {
   gboolean final_pass;      /* this pass began when that was known */
   gboolean pass_empty;      /* it has brought nothing so far */
   gint64 lost_since;        /* when the connection was lost, 0: it is not */
+  guint retry;              /* the next pass waits for its time */
 };
 
 G_DEFINE_FINAL_TYPE(MfFollow, mf_follow, G_TYPE_OBJECT)
@@ -103,8 +104,10 @@ complete(MfFollow *self, GError *error)
 }
 
 static gboolean
-on_retry(gpointer self)
+on_retry(gpointer data)
 {
+  MfFollow *self = data;
+  self->retry = 0;
   start_pass(self);
   return G_SOURCE_REMOVE;
 }
@@ -112,7 +115,8 @@ on_retry(gpointer self)
 static void
 retry_later(MfFollow *self)
 {
-  g_timeout_add_full(G_PRIORITY_DEFAULT, RETRY_MS, on_retry, g_object_ref(self), g_object_unref);
+  self->retry = g_timeout_add_full(G_PRIORITY_DEFAULT, RETRY_MS, on_retry, g_object_ref(self),
+                                   g_object_unref);
 }
 
 static void
@@ -325,4 +329,10 @@ void
 mf_follow_set_finished(MfFollow *self)
 {
   self->finished = TRUE;
+  /* The stream often ends a moment before we are told why: nothing is gained by waiting on. */
+  if (self->retry == 0 || self->lost_since != 0)
+    return;
+  g_autoptr(MfFollow) kept = g_object_ref(self);
+  g_clear_handle_id(&kept->retry, g_source_remove);
+  start_pass(kept);
 }
