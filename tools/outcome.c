@@ -58,11 +58,11 @@ mf_outcome_of_job(MfJson *job)
     return MF_EXIT_INTERRUPT;
   if (g_strcmp0(result, "failed") != 0)
     return MF_EXIT_FAILURE;
+  /* Of a job that was held, its client said it: its first exec may have gone well. */
+  if (mf_document_has(job, "exit_code"))
+    return (int)mf_document_uint(job, "exit_code");
   MfJson *exec = mf_outcome_find_exec(job, 1);
-  if (exec != NULL)
-    return mf_outcome_of_exec(exec);
-  return mf_document_has(job, "exit_code") ? (int)mf_document_uint(job, "exit_code")
-                                           : MF_EXIT_FAILURE;
+  return exec != NULL ? mf_outcome_of_exec(exec) : MF_EXIT_FAILURE;
 }
 
 static void

@@ -11,7 +11,7 @@ int mf_outcome_of_exec(MfJson *exec);
 /* "running", "finished with 3", "did not finish (why)": for people, not yet made visible. (transfer full) */
 char *mf_outcome_describe_exec(MfJson *exec);
 
-/* Of a finished job: that of its first exec, or 124, 125, 130. */
+/* Of a finished job: its own, which is that of its first exec unless it was held, or 124, 125, 130. */
 int mf_outcome_of_job(MfJson *job);
 
 /* What to say about it beyond the command's own status; NULL: nothing. Visible text, the console's

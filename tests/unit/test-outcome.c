@@ -19,6 +19,9 @@ static const struct {
      "succeeded", NULL},
     {"{'state':'finished','result':'failed','exit_code':42,'execs':[{'number':1,'exit_code':42}]}",
      42, "failed (42)", NULL},
+    {"{'state':'finished','result':'failed','exit_code':7,'execs':[{'number':1,'exit_code':0},"
+     "{'number':2,'exit_code':7}]}",
+     7, "failed (7)", NULL},
     {"{'state':'finished','result':'failed','execs':[{'number':1,'exit_code':null,'signal':9}]}",
      137, "failed (137)", NULL},
     {"{'state':'finished','result':'failed','execs':[{'number':1,'exit_code':127,'error':'no "
