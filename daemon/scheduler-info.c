@@ -60,6 +60,8 @@ mf_scheduler_info(MfScheduler *self)
   MfJson *limits = usage_json(&self->capacity);
   mf_json_add_uint(limits, "disk_reserve", self->config->disk_reserve);
   mf_json_add_uint(limits, "queue", self->config->queue_length);
+  mf_json_add_uint(limits, "timeout", self->config->max_timeout);
+  mf_json_add_uint(limits, "keep", self->config->max_keep);
   mf_json_add(json, "limits", limits);
   MfJson *used = usage_json(&self->used);
   mf_json_add_uint(used, "disk_free", mf_scheduler_disk_free(self));

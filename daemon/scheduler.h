@@ -49,7 +49,7 @@ gboolean mf_scheduler_get_draining(MfScheduler *self);
 gboolean mf_scheduler_uses_image(MfScheduler *self, const char *digest);
 /*
  * {"version","accel":{"mode","kvm":bool,"reason"},"libvirt":{"up":bool,"problem","versions"},"host":{"cpus","memory"},
- *  "limits":{"machines","memory","cpus","disk_reserve","queue"},"used":{"machines","memory","cpus","disk_free"},
+ *  "limits":{"machines","memory","cpus","disk_reserve","queue","timeout","keep"},"used":{"machines","memory","cpus","disk_free"},
  *  "queue":n,"running":n,"draining":bool,"network":{"ok":bool,"problem","name","gateway","ports":[{"tap","ip","mac","state","job","problem"}]},
  *  "gitlab_runner":{"path","version"}|null,"images":n,"templates":n}: /v1/info. (transfer full)
  */
