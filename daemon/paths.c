@@ -29,6 +29,12 @@ mf_path_config(void)
 }
 
 char *
+mf_path_gitlab_config(void)
+{
+  return g_strdup(from_environment("MAYFLY_GITLAB_CONFIG", MF_SYSCONFDIR "/gitlab.conf"));
+}
+
+char *
 mf_path_socket(void)
 {
   return g_strdup(from_environment("MAYFLY_SOCKET", MF_RUNDIR "/mayfly.sock"));

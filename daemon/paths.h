@@ -3,7 +3,8 @@
 
 /*
  * Where mayfly's own files are: as installed, unless the environment says otherwise
- * (MAYFLY_LIBEXECDIR, MAYFLY_DATADIR, MAYFLY_CONFIG, MAYFLY_SOCKET), which is how tests and an
+ * (MAYFLY_LIBEXECDIR, MAYFLY_DATADIR, MAYFLY_CONFIG, MAYFLY_GITLAB_CONFIG,
+ * MAYFLY_SOCKET), which is how tests and an
  * uninstalled build run.
  */
 
@@ -17,6 +18,9 @@ char *mf_path_data(const char *name);
 
 /* The daemon's configuration file. (transfer full) */
 char *mf_path_config(void);
+
+/* What the admin says about GitLab's jobs. (transfer full) */
+char *mf_path_gitlab_config(void);
 
 /* The daemon's socket as clients find it. (transfer full) */
 char *mf_path_socket(void);

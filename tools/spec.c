@@ -21,8 +21,8 @@ add_text(MfJson *object, const char *key, const char *text)
 }
 
 /* As text if it is text, else as base64: people read requests too. */
-static void
-add_content(MfJson *object, const char *key, const char *data, gsize length)
+void
+mf_spec_add_content(MfJson *object, const char *key, const char *data, gsize length)
 {
   if (g_utf8_validate(data, (gssize)length, NULL)) {
     json_object_object_add(object, key, json_object_new_string_len(data, (int)length));
@@ -154,7 +154,7 @@ mf_spec_files(GPtrArray *files, GError **error)
     MfJson *file = json_object_new_object();
     add_text(file, "path", destination);
     add_text(file, "mode", mode);
-    add_content(file, "content", data, length);
+    mf_spec_add_content(file, "content", data, length);
     json_object_array_add(array, file);
   }
   return g_steal_pointer(&array);
@@ -186,7 +186,7 @@ add_command(MfJson *exec, const MfSpecExec *self, GError **error)
   }
   if (!read_file(self->script, &data, &length, error))
     return FALSE;
-  add_content(exec, "script", data, length);
+  mf_spec_add_content(exec, "script", data, length);
   return TRUE;
 }
 

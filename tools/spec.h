@@ -15,6 +15,9 @@ typedef struct {
   gboolean interactive, tty;
 } MfSpecExec;
 
+/* Bytes under @key if they are text, else under "@key_base64". */
+void mf_spec_add_content(MfJson *object, const char *key, const char *data, gsize length);
+
 /* (transfer full); INVALID names the option. @with_env: else variables are left out. */
 MfJson *mf_spec_exec(const MfSpecExec *self, gboolean with_env,
                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
