@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mayfly gitlab setup: what to write into config.toml on this host, and whether gitlab-runner can
+ * work with it. */
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "daemon/error.h"
+#include "daemon/paths.h"
+#include "tools/client.h"
+#include "tools/commands.h"
+#include "tools/document.h"
+#include "tools/gitlab-toml.h"
+
+#define USER       "gitlab-runner"
+#define MAX_GROUPS 256
+
+typedef struct {
+  const char *user;
+} Options;
+
+const MfOption mf_cmd_gitlab_setup_options[] = {
+    {"user", 'u', MF_OPTION_TEXT, "USER", "who gitlab-runner runs as (default: " USER ")",
+     G_STRUCT_OFFSET(Options, user)},
+    {0},
+};
+const gsize mf_cmd_gitlab_setup_options_size = sizeof(Options);
+
+/* Checks: each says one line on stderr. Returns: whether it is right. */
+
+static gboolean
+verdict(gboolean good, char *text)
+{
+  g_autofree char *owned = text;
+  fprintf(stderr, "%s %s\n", good ? "ok     " : "PROBLEM", owned);
+  return good;
+}
+
+static gboolean
+is_in_group(const struct passwd *user, gid_t wanted)
+{
+  gid_t groups[MAX_GROUPS];
+  int count = MAX_GROUPS;
+  if (getgrouplist(user->pw_name, user->pw_gid, groups, &count) < 0)
+    count = MAX_GROUPS;
+  for (int i = 0; i < count; i++)
+    if (groups[i] == wanted)
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+check_user(const char *name, const char *socket)
+{
+  struct stat info;
+  const struct passwd *user = getpwnam(name);
+  if (user == NULL)
+    return verdict(FALSE, g_strdup_printf("there is no user %s: install gitlab-runner "
+                                          "(https://docs.gitlab.com/runner/install), or name the "
+                                          "user that it runs as by --user",
+                                          name));
+  if (stat(socket, &info) != 0)
+    return verdict(
+        FALSE, g_strdup_printf("there is no socket %s: systemctl start mayflyd.socket", socket));
+  if (user->pw_uid == 0 || user->pw_uid == info.st_uid || (info.st_mode & S_IWOTH) != 0 ||
+      ((info.st_mode & S_IWGRP) != 0 && is_in_group(user, info.st_gid)))
+    return verdict(TRUE, g_strdup_printf("user %s may use %s", name, socket));
+  const struct group *group = getgrgid(info.st_gid);
+  return verdict(FALSE,
+                 g_strdup_printf("user %s may not use %s: sudo usermod -aG %s %s, then "
+                                 "systemctl restart gitlab-runner",
+                                 name, socket, group != NULL ? group->gr_name : "mayfly", name));
+}
+
+static void
+check_runner(MfJson *info)
+{
+  MfJson *runner = mf_document_member(info, "gitlab_runner");
+  const char *path = mf_document_text(runner, "path"),
+             *version = mf_document_text(runner, "version");
+  if (runner != NULL)
+    verdict(TRUE, g_strdup_printf("machines get %s, version %s, for artifacts and cache",
+                                  path != NULL ? path : "gitlab-runner",
+                                  version != NULL ? version : "unknown"));
+  else
+    fputs(
+        "note    machines get no gitlab-runner, so artifacts and cache are skipped: install it on "
+        "this host, or set gitlab-runner under [images] in mayfly.conf\n",
+        stderr);
+}
+
+/* (transfer full); NULL: it is not there, which was said. */
+static MfJson *
+check_template(MfClient *client, const char *name)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *path = mf_client_path("templates", name, NULL);
+  MfJson *template = mf_client_call(client, "GET", path, NULL, &error);
+  if (template == NULL) {
+    verdict(FALSE, g_strdup_printf("jobs without image: cannot run: %s", error->message));
+    return NULL;
+  }
+  const char *image = mf_document_text(template, "image");
+  if (mf_document_flag(template, "image_available"))
+    verdict(TRUE, g_strdup_printf("jobs without image: get template %s, image %s", name, image));
+  else
+    verdict(FALSE, g_strdup_printf("jobs without image: cannot run, because image %s is not there: "
+                                   "sudo mayfly image build %s",
+                                   image, image));
+  return template;
+}
+
+/* The newest of this program where that was replaced. (transfer full) */
+static char *
+own_path(void)
+{
+  g_autofree char *path = g_file_read_link("/proc/self/exe", NULL);
+  g_autofree char *found = path == NULL ? g_find_program_in_path("mayfly") : NULL;
+  return g_strdup(path != NULL ? path : found != NULL ? found : "/usr/bin/mayfly");
+}
+
+int
+mf_cmd_gitlab_setup(const MfCommon *common, gconstpointer data, char **argv, GError **error)
+{
+  const Options *options = data;
+  g_autofree char *config_path = mf_path_gitlab_config();
+  g_autoptr(MfGitlabConfig) config = mf_gitlab_config_load(config_path, error);
+  if (config == NULL)
+    return MF_EXIT_FAILURE;
+  g_autoptr(MfClient) client = mf_client_new(common->socket);
+  g_autoptr(MfJson) info = mf_client_call(client, "GET", "/v1/info", NULL, error);
+  if (info == NULL)
+    return MF_EXIT_FAILURE;
+  g_autofree char *usual = mf_path_socket();
+  gboolean user_good = check_user(options->user != NULL ? options->user : USER,
+                                  common->socket != NULL ? common->socket : usual);
+  g_autoptr(MfJson) template = check_template(client, config->template);
+  check_runner(info);
+  g_autofree char *program = own_path();
+  g_autofree char *name = g_strconcat("mayfly on ", g_get_host_name(), NULL);
+  g_autofree char *toml =
+      mf_gitlab_toml_format(config, program, name, mf_gitlab_toml_capacity(info, template));
+  fputs("\nFor gitlab-runner's config.toml (/etc/gitlab-runner/config.toml), see "
+        "mayfly-gitlab(1):\n\n",
+        stderr);
+  fputs(toml, stdout);
+  gboolean template_good = template != NULL && mf_document_flag(template, "image_available");
+  return user_good && template_good ? MF_EXIT_OK : MF_EXIT_PROBLEM;
+}
