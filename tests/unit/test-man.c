@@ -5,6 +5,7 @@
 #include "daemon/config.h"
 #include "daemon/template.h"
 #include "tools/commands.h"
+#include "tools/gitlab-config.h"
 
 static char *
 read_page(const char *name)
@@ -59,6 +60,12 @@ test_template_keys(void)
 }
 
 static void
+test_gitlab_keys(void)
+{
+  check_keys("mayfly-gitlab.1", mf_gitlab_config_table());
+}
+
+static void
 test_commands(void)
 {
   g_autofree char *page = read_page("mayfly.1");
@@ -81,6 +88,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/man/config-keys", test_config_keys);
   g_test_add_func("/man/template-keys", test_template_keys);
+  g_test_add_func("/man/gitlab-keys", test_gitlab_keys);
   g_test_add_func("/man/commands", test_commands);
   return g_test_run();
 }
