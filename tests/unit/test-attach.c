@@ -316,11 +316,18 @@ test_run(void)
   daemon_stop(&daemon);
 }
 
+/* The job is never over. */
+static gboolean
+play_command(gpointer data)
+{
+  return play_plain(data) && ((Daemon *)data)->step < 4;
+}
+
 /* exec is over with its command: the job goes on. */
 static void
 test_exec(void)
 {
-  Daemon daemon = {.play = play_plain};
+  Daemon daemon = {.play = play_command};
   Result result = attach(&daemon, "j1", FALSE);
   g_assert_no_error(result.error);
   g_assert_cmpint(result.status, ==, 42);
