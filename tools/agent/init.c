@@ -19,8 +19,9 @@
 #include <sys/stat.h>
 
 #define NEW_ROOT "/newroot"
-#define PORT_MS                                                                                    \
-  2000 /* for the child to find the port, before a system is started that may hold an agent too */
+/* For the child to find the port, before a system is started that may hold an agent too; an
+ * overloaded host needs most of it. */
+#define PORT_MS 10000
 
 /* A machine that cannot start must not just stand there: the host sees it go, and this line on its
  * console. */
@@ -100,7 +101,9 @@ static void
 wait_for_port(int agent_fd)
 {
   struct pollfd told = {.fd = agent_fd, .events = POLLIN};
-  poll(&told, 1, PORT_MS);
+  char word;
+  if (poll(&told, 1, PORT_MS) > 0)
+    (void)!read(agent_fd, &word, 1);
 }
 
 static bool
@@ -133,7 +136,12 @@ mf_init_follow_root(int boot_fd)
   } control = {0};
   struct msghdr message = {
       .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  if (recvmsg(boot_fd, &message, MSG_CMSG_CLOEXEC) != 1)
+  ssize_t got = recvmsg(boot_fd, &message, MSG_CMSG_CLOEXEC);
+  /* An init that took over without having read our word has reset the connection: that is told
+   * first, once, and what it sent comes after. */
+  while (got < 0 && (errno == ECONNRESET || errno == EINTR))
+    got = recvmsg(boot_fd, &message, MSG_CMSG_CLOEXEC);
+  if (got != 1)
     return false;
   struct cmsghdr *header = CMSG_FIRSTHDR(&message);
   if (header == NULL || header->cmsg_type != SCM_RIGHTS)
