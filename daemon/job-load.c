@@ -40,6 +40,15 @@ read_identity(MfJob *self, MfJson *json, GError **error)
   return TRUE;
 }
 
+/* One of few words. (transfer none) */
+static const char *
+read_word(MfJson *json, const char *key)
+{
+  g_autofree char *word = NULL;
+  return mf_json_read_string(json, "job", key, &word, NULL) && word != NULL ? g_intern_string(word)
+                                                                            : NULL;
+}
+
 static gboolean
 read_grant(MfJob *self, MfJson *json, GError **error)
 {
@@ -53,6 +62,7 @@ read_grant(MfJob *self, MfJson *json, GError **error)
       !mf_json_read_string(json, "job", "key", &self->key, error) ||
       !mf_json_read_string(json, "job", "template", &self->template_name, error) ||
       !mf_json_read_string(json, "job", "image", &self->image_ref, error) ||
+      !mf_json_read_string(json, "job", "machine", &self->machine, error) ||
       !mf_json_read_string(json, "job", "ip", &self->ip, error) ||
       !mf_json_read_string(json, "job", "port", &self->port, error))
     return FALSE;
@@ -61,9 +71,11 @@ read_grant(MfJob *self, MfJson *json, GError **error)
   self->started = read_time(json, "started");
   self->deadline = read_time(json, "deadline");
   self->kept_until = read_time(json, "kept_until");
-  g_autofree char *accel = NULL;
-  if (mf_json_read_string(json, "job", "accel", &accel, NULL) && accel != NULL)
-    self->accel = g_intern_string(accel);
+  /* Of a version that knew no others. */
+  if (self->machine == NULL)
+    self->machine = g_strdup(self->id);
+  self->accel = read_word(json, "accel");
+  self->how = read_word(json, "how");
   MfJson *timings, *value;
   for (int i = 0; json_object_object_get_ex(json, "timings", &timings) && i < MF_TIMING_LAST_; i++)
     if (json_object_object_get_ex(timings, mf_timing_to_string((MfTiming)i), &value))

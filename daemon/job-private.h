@@ -70,9 +70,11 @@ struct _MfJob {
   const char *phase; /* static text */
   guint position;
   char *queued_for;
+  char *machine; /* id of its machine: its own, unless one was waiting */
   char *ip, *port, *uuid;
   char *agent; /* which one greeted last: another knows nothing of our execs */
   const char *accel;
+  const char *how; /* its machine came to be: "cold", "pool" */
   gint64 created, started, finished, deadline, kept_until; /* unix microseconds, 0 = none */
   double timings[MF_TIMING_LAST_];                         /* seconds, < 0 = did not happen */
   char **console_tail;

@@ -53,6 +53,7 @@ mf_job_new(const char *id, uid_t owner, const char *jobs_folder, MfJobSpec *spec
   self->grant = *grant;
   self->lease = spec->lease;
   self->hold = spec->hold || spec->exec == NULL;
+  self->machine = g_strdup(id);
   self->uuid = g_uuid_string_random();
   self->created = g_get_real_time();
   return self;
@@ -130,13 +131,14 @@ mf_job_to_json(MfJob *self)
   mf_json_add_uint(json, "keep_on_failure", self->grant.keep);
   mf_json_add(json, "kept_until", time_json(self->kept_until));
   mf_json_add(json, "deadline", time_json(self->deadline));
+  mf_json_add_string(json, "machine", self->machine);
   mf_json_add_string(json, "ip", self->ip);
   mf_json_add_string(json, "port", self->port);
   mf_json_add(json, "created", time_json(self->created));
   mf_json_add(json, "started", time_json(self->started));
   mf_json_add(json, "finished", time_json(self->finished));
   mf_json_add_string(json, "accel", self->accel);
-  mf_json_add_string(json, "how", self->started > 0 ? "cold" : NULL);
+  mf_json_add_string(json, "how", self->how);
   mf_json_add(json, "timings", timings_json(self));
   if (self->console_tail != NULL)
     mf_json_add_strv(json, "console_tail", self->console_tail);
@@ -247,8 +249,7 @@ on_exec_changed(MfExec *exec, gpointer data)
   MfJob *self = data;
   g_autoptr(GError) error = NULL;
   /* What came with the job is in the job's own, of which others may need the variables. */
-  if (exec->state == MF_EXEC_FINISHED &&
-      !mf_record_wipe_exec(self->folder, exec->number, &error))
+  if (exec->state == MF_EXEC_FINISHED && !mf_record_wipe_exec(self->folder, exec->number, &error))
     g_warning("job %s: %s", self->id, error->message);
   mf_job_emit_changed(self);
 }
@@ -370,6 +371,7 @@ mf_job_finalize(GObject *object)
   g_free(self->queued_for);
   g_free(self->ip);
   g_free(self->port);
+  g_free(self->machine);
   g_free(self->uuid);
   g_free(self->agent);
   G_OBJECT_CLASS(mf_job_parent_class)->finalize(object);

@@ -14,7 +14,14 @@
 static char *const *
 job_env(MfMachine *self)
 {
-  return self->job->spec ? self->job->spec->env : NULL;
+  return self->job != NULL && self->job->spec != NULL ? self->job->spec->env : NULL;
+}
+
+/* NULL: none such. */
+static MfExec *
+find_exec(MfMachine *self, guint number)
+{
+  return self->job != NULL ? mf_job_get_exec(self->job, number) : NULL;
 }
 
 static MfJson *
@@ -22,7 +29,7 @@ on_welcome(gpointer data)
 {
   MfMachine *self = data;
   MfJson *execs = json_object_new_object();
-  for (guint i = 0; i < self->job->execs->len; i++) {
+  for (guint i = 0; self->job != NULL && i < self->job->execs->len; i++) {
     MfExec *exec = g_ptr_array_index(self->job->execs, i);
     g_autofree char *key = g_strdup_printf("%u", exec->number);
     if (exec->state != MF_EXEC_WAITING)
@@ -34,7 +41,7 @@ on_welcome(gpointer data)
 static gboolean
 has_running(MfMachine *self)
 {
-  for (guint i = 0; i < self->job->execs->len; i++)
+  for (guint i = 0; self->job != NULL && i < self->job->execs->len; i++)
     if (((MfExec *)g_ptr_array_index(self->job->execs, i))->state == MF_EXEC_RUNNING)
       return TRUE;
   return FALSE;
@@ -54,16 +61,20 @@ on_hello(MfJson *hello, gpointer data)
   g_autofree char *instance = NULL;
   if (!mf_json_read_string(hello, "", "instance", &instance, NULL))
     instance = NULL;
-  gboolean other = g_strcmp0(instance, self->job->agent) != 0;
-  gboolean lost = other && self->job->agent != NULL && has_running(self);
+  gboolean other = g_strcmp0(instance, self->agent) != 0;
+  gboolean lost = other && self->agent != NULL && has_running(self);
   self->greeted = TRUE;
   if (self->up)
     g_clear_handle_id(&self->timer, g_source_remove);
   if (other && self->agents < MOST_AGENTS) {
-    g_free(self->job->agent);
-    self->job->agent = instance != NULL ? g_strndup(instance, INSTANCE_LENGTH) : NULL;
+    g_free(self->agent);
+    self->agent = instance != NULL ? g_strndup(instance, INSTANCE_LENGTH) : NULL;
     /* Before it runs anything: a daemon after this one has to know whether it is still the same. */
-    mf_job_save(self->job);
+    if (self->job != NULL) {
+      g_free(self->job->agent);
+      self->job->agent = g_strdup(self->agent);
+      mf_job_save(self->job);
+    }
   }
   if (other && ++self->agents > MOST_AGENTS) {
     mf_machine_fail(self, "the agent in the machine is restarted again and again");
@@ -74,14 +85,14 @@ on_hello(MfJson *hello, gpointer data)
                     "the agent in the machine was restarted and no longer knows the job's command");
     return;
   }
-  for (guint i = 0; mf_machine_is_up(self) && i < self->job->execs->len; i++)
+  for (guint i = 0; self->job != NULL && mf_machine_is_up(self) && i < self->job->execs->len; i++)
     mf_exec_attach(g_ptr_array_index(self->job->execs, i), self->link, job_env(self));
 }
 
 gboolean
 mf_machine_is_ready(MfMachine *self)
 {
-  return self->greeted && self->level >= self->job->template->ready;
+  return self->greeted && self->level >= self->template->ready;
 }
 
 static void
@@ -103,7 +114,7 @@ on_output(guint number, guint stream, guint64 offset, const void *payload, gsize
           gpointer data)
 {
   MfMachine *self = data;
-  MfExec *exec = mf_job_get_exec(self->job, number);
+  MfExec *exec = find_exec(self, number);
   if (exec == NULL)
     return;
   if (self->job->timings[MF_TIMING_FIRST_OUTPUT] < 0 && exec->started > 0)
@@ -121,7 +132,7 @@ static void
 on_stdin_taken(guint number, guint64 offset, gpointer data)
 {
   MfMachine *self = data;
-  MfExec *exec = mf_job_get_exec(self->job, number);
+  MfExec *exec = find_exec(self, number);
   if (exec != NULL)
     mf_exec_take_stdin_ack(exec, offset);
 }
@@ -130,7 +141,7 @@ static void
 on_exited(guint number, MfJson *status, gpointer data)
 {
   MfMachine *self = data;
-  MfExec *exec = mf_job_get_exec(self->job, number);
+  MfExec *exec = find_exec(self, number);
   if (exec == NULL || exec->state == MF_EXEC_WAITING)
     return;
   guint64 code = 0, signum = 0;
@@ -155,13 +166,20 @@ static void
 on_failed(guint number, const char *message, gpointer data)
 {
   MfMachine *self = data;
-  MfExec *exec = mf_job_get_exec(self->job, number);
-  if (exec == NULL || exec->error != NULL)
+  MfExec *exec = find_exec(self, number);
+  gboolean config = number == MF_MACHINE_CONFIG && self->job != NULL;
+  if (!config && (exec == NULL || exec->error != NULL))
     return;
   g_autoptr(GString) safe = g_string_new(NULL);
   MfTextVisible visible = {0};
   mf_text_visible_feed(&visible, message, MIN(strlen(message), 500), safe);
   mf_text_visible_end(&visible, safe);
+  if (config) {
+    g_autofree char *reason =
+        g_strdup_printf("the job's config could not be put into the machine: %s", safe->str);
+    mf_machine_fail(self, reason);
+    return;
+  }
   exec->error = g_string_free(g_steal_pointer(&safe), FALSE);
 }
 

@@ -5,6 +5,7 @@
  */
 
 #include "daemon/console.h"
+#include "daemon/inject.h"
 #include "daemon/machine.h"
 
 enum {
@@ -19,7 +20,15 @@ extern guint mf_machine_signals[MF_MACHINE_N_SIGNALS];
 struct _MfMachine {
   GObject parent;
   const MfHost *host;
-  MfJob *job;
+  MfJob *job; /* NULL while it waits for one */
+  char *id, *uuid;
+  MfTemplate *template;
+  MfImage *image; /* NULL: taken on, and no longer there */
+  MfGrant grant;
+  char *log;           /* path of its console's */
+  MfOutputLog *output; /* of its console, once it has started */
+  double timings[MF_TIMING_LAST_];
+  char *agent; /* which one greeted last: another knows nothing of our execs */
   /* start */
   guint step;
   gint64 step_began;  /* monotonic */
@@ -51,6 +60,10 @@ struct _MfMachine {
 
 /* The answer of the step under way. @error: taken, NULL if it went well. */
 void mf_machine_step_done(MfMachine *self, GError *error);
+/* machine-config.c: its job's config, for the injection. (transfer full) */
+MfInjectPlan *mf_machine_plan(MfMachine *self);
+/* The exec number of requests that must not fail: what a job brings into a machine that waited. */
+#define MF_MACHINE_CONFIG G_MAXUINT32
 /* machine-link.c */
 gboolean mf_machine_link_open(MfMachine *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void mf_machine_link_close(MfMachine *self);
@@ -58,4 +71,6 @@ void mf_machine_link_close(MfMachine *self);
 gboolean mf_machine_is_ready(MfMachine *self);
 /* machine-stop.c: goes on with the teardown when the step under way has answered. */
 void mf_machine_stop_continue(MfMachine *self);
+/* Also its job's, if it has one. */
+void mf_machine_set_timing(MfMachine *self, MfTiming timing, double seconds);
 char *mf_machine_socket_path(MfMachine *self, const char *name);

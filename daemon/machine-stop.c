@@ -24,8 +24,8 @@ gone(MfMachine *self)
   g_rmdir(self->sockets);
   if (self->port != NULL)
     mf_network_release(self->host->network, g_steal_pointer(&self->port));
-  mf_job_set_timing(self->job, MF_TIMING_TEARDOWN,
-                    (double)(g_get_monotonic_time() - self->stop_began) / G_USEC_PER_SEC);
+  mf_machine_set_timing(self, MF_TIMING_TEARDOWN,
+                        (double)(g_get_monotonic_time() - self->stop_began) / G_USEC_PER_SEC);
   g_signal_emit(self, mf_machine_signals[MF_MACHINE_GONE], 0);
 }
 
@@ -57,7 +57,7 @@ on_overlay_deleted(GObject *source, GAsyncResult *result, gpointer data)
   } else if (++self->overlay_tries < OVERLAY_TRIES) {
     self->stop_timer = g_timeout_add_seconds(RETRY_SECONDS, on_retry_overlay, self);
   } else {
-    g_warning("job %s: its overlay stays for now: %s", self->job->id, error->message);
+    g_warning("machine %s: its overlay stays for now: %s", self->id, error->message);
     gone(self);
   }
 }
@@ -65,8 +65,8 @@ on_overlay_deleted(GObject *source, GAsyncResult *result, gpointer data)
 static void
 delete_overlay(MfMachine *self)
 {
-  mf_hypervisor_delete_overlay_async(self->host->hypervisor, self->job->id, NULL,
-                                     on_overlay_deleted, g_object_ref(self));
+  mf_hypervisor_delete_overlay_async(self->host->hypervisor, self->id, NULL, on_overlay_deleted,
+                                     g_object_ref(self));
 }
 
 static void
@@ -78,7 +78,7 @@ on_destroyed(GObject *source, GAsyncResult *result, gpointer data)
     /* Nothing may follow before QEMU is gone: it has the overlay open and the port in use. */
     if (self->stop_timer == 0)
       self->stop_timer = g_timeout_add_seconds(RETRY_SECONDS, on_retry_destroy, self);
-    g_info("job %s: its domain cannot be destroyed yet: %s", self->job->id, error->message);
+    g_info("machine %s: its domain cannot be destroyed yet: %s", self->id, error->message);
     return;
   }
   self->domain = FALSE;
@@ -90,7 +90,7 @@ static void
 destroy(MfMachine *self)
 {
   if (self->domain)
-    mf_hypervisor_destroy_async(self->host->hypervisor, self->job->id, NULL, on_destroyed,
+    mf_hypervisor_destroy_async(self->host->hypervisor, self->id, NULL, on_destroyed,
                                 g_object_ref(self));
   else
     delete_overlay(self);
@@ -140,14 +140,14 @@ mf_machine_stop(MfMachine *self, gboolean graceful)
       tear_down(self);
     return;
   }
-  gboolean ask = graceful && self->up && !self->down && self->job->template != NULL;
+  gboolean ask = graceful && self->up && !self->down && self->template != NULL;
   self->stopping = TRUE;
   self->stop_began = g_get_monotonic_time();
   if (ask) {
     self->shutdown_sent = TRUE;
     self->stop_timer =
-        g_timeout_add_seconds((guint)MAX(self->job->template->grace, 1), on_grace_over, self);
-    mf_hypervisor_shutdown_async(self->host->hypervisor, self->job->id, NULL, on_shutdown_sent,
+        g_timeout_add_seconds((guint)MAX(self->template->grace, 1), on_grace_over, self);
+    mf_hypervisor_shutdown_async(self->host->hypervisor, self->id, NULL, on_shutdown_sent,
                                  g_object_ref(self));
     return;
   }

@@ -64,8 +64,17 @@ run_step(MfMachine *self)
 {
   self->step_began = g_get_monotonic_time();
   self->in_step = TRUE;
-  mf_job_set_phase(self->job, steps[self->step].phase);
+  if (self->job != NULL)
+    mf_job_set_phase(self->job, steps[self->step].phase);
   steps[self->step].run(self);
+}
+
+void
+mf_machine_set_timing(MfMachine *self, MfTiming timing, double seconds)
+{
+  self->timings[timing] = seconds;
+  if (self->job != NULL)
+    mf_job_set_timing(self->job, timing, seconds);
 }
 
 void
@@ -98,7 +107,7 @@ mf_machine_step_done(MfMachine *self, GError *error)
   }
   double seconds = (double)(g_get_monotonic_time() - self->step_began) / G_USEC_PER_SEC;
   if (steps[self->step].timing != MF_TIMING_LAST_)
-    mf_job_set_timing(self->job, steps[self->step].timing, seconds);
+    mf_machine_set_timing(self, steps[self->step].timing, seconds);
   if (++self->step < G_N_ELEMENTS(steps)) {
     run_step(self);
     return;
@@ -131,7 +140,7 @@ static void
 step_prepare(MfMachine *self)
 {
   MfInjectOptions options = inject_options(self);
-  mf_image_prepare_async(self->job->image, self->host->agent, mf_runner_path(self->host->runner),
+  mf_image_prepare_async(self->image, self->host->agent, mf_runner_path(self->host->runner),
                          &options, self->cancellable, on_prepared, g_object_ref(self));
 }
 
@@ -147,51 +156,9 @@ on_cloned(GObject *source, GAsyncResult *result, gpointer data)
 static void
 step_clone(MfMachine *self)
 {
-  mf_hypervisor_create_overlay_async(self->host->hypervisor, self->job->id, self->prepared,
-                                     self->job->grant.disk, self->cancellable, on_cloned,
+  mf_hypervisor_create_overlay_async(self->host->hypervisor, self->id, self->prepared,
+                                     self->grant.disk, self->cancellable, on_cloned,
                                      g_object_ref(self));
-}
-
-static void
-plan_text(MfInjectPlan *plan, const char *path, guint mode, const char *text)
-{
-  mf_inject_plan_file(plan, path, mode, 0, 0, text, strlen(text));
-}
-
-/* What the guest is told about its job: /etc/mayfly/job.json, readable by its root only. */
-static void
-plan_config(MfMachine *self, MfInjectPlan *plan)
-{
-  const MfJob *job = self->job;
-  g_autofree char *hostname = g_strdup_printf("mayfly-%s", job->id);
-  g_autofree char *hostname_line = g_strdup_printf("%s\n", hostname);
-  g_autofree char *hosts = g_strdup_printf("127.0.0.1 localhost\n127.0.1.1 %s\n", hostname);
-  g_autoptr(MfJson) json = json_object_new_object();
-  mf_json_add_string(json, "id", job->id);
-  mf_json_add_string(json, "name", job->name);
-  mf_json_add_string(json, "template", job->template_name);
-  mf_json_add_string(json, "image", job->image_ref);
-  mf_json_add_string(json, "hostname", hostname);
-  mf_json_add_uint(json, "cpus", job->grant.cpus);
-  mf_json_add_uint(json, "memory", job->grant.memory);
-  mf_json_add_uint(json, "timeout", job->grant.timeout);
-  MfJson *env = json_object_new_object();
-  for (char **pair = job->spec->env; pair != NULL && *pair != NULL; pair++) {
-    const char *equals = strchr(*pair, '=');
-    g_autofree char *name = g_strndup(*pair, (gsize)(equals - *pair));
-    json_object_object_add(env, name, json_object_new_string(equals + 1));
-  }
-  mf_json_add(json, "env", env);
-  plan_text(plan, "/etc/mayfly/job.json", 0600,
-            json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN));
-  plan_text(plan, "/etc/hostname", 0644, hostname_line);
-  plan_text(plan, "/etc/hosts", 0644, hosts);
-  for (guint i = 0; job->spec->files != NULL && i < job->spec->files->len; i++) {
-    const MfFile *file = g_ptr_array_index(job->spec->files, i);
-    gsize length;
-    const void *data = g_bytes_get_data(file->content, &length);
-    mf_inject_plan_file(plan, file->path, file->mode, 0, 0, data, length);
-  }
 }
 
 static void
@@ -209,8 +176,7 @@ inject_now(gpointer data)
 {
   MfMachine *self = data;
   self->place_held = TRUE;
-  g_autoptr(MfInjectPlan) plan = mf_inject_plan_new(self->overlay, self->job->image);
-  plan_config(self, plan);
+  g_autoptr(MfInjectPlan) plan = mf_machine_plan(self);
   MfInjectOptions options = inject_options(self);
   mf_inject_run_async(plan, &options, self->cancellable, on_injected, g_object_ref(self));
 }
@@ -218,6 +184,11 @@ inject_now(gpointer data)
 static void
 step_inject(MfMachine *self)
 {
+  /* A job that comes later brings its config over the agent's link. */
+  if (self->job == NULL) {
+    mf_machine_step_done(self, NULL);
+    return;
+  }
   enter_limiter(self, self->host->injects, inject_now);
 }
 
@@ -231,14 +202,16 @@ stop_waiting_for_port(MfMachine *self)
 static gboolean
 try_port(MfMachine *self)
 {
-  self->port = mf_network_take(self->host->network, self->job->id);
+  self->port = mf_network_take(self->host->network, self->job != NULL ? self->job->id : self->id);
   if (self->port == NULL)
     return FALSE;
   stop_waiting_for_port(self);
-  self->job->port = g_strdup(self->port->tap);
-  self->job->ip = g_strdup(self->port->ip);
   /* The record comes before the machine that it names a port for. */
-  mf_job_save(self->job);
+  if (self->job != NULL) {
+    self->job->port = g_strdup(self->port->tap);
+    self->job->ip = g_strdup(self->port->ip);
+    mf_job_save(self->job);
+  }
   mf_machine_step_done(self, NULL);
   return TRUE;
 }
@@ -286,31 +259,30 @@ mf_machine_socket_path(MfMachine *self, const char *name)
 static char *
 domain_xml(MfMachine *self, GError **error)
 {
-  MfJob *job = self->job;
   g_autofree char *text = NULL;
-  if (!g_file_get_contents(job->template->domain, &text, NULL, error))
+  if (!g_file_get_contents(self->template->domain, &text, NULL, error))
     return NULL;
   g_autofree char *agent = mf_machine_socket_path(self, "agent.sock");
   g_autofree char *console = mf_machine_socket_path(self, "console.sock");
-  guint64 start = job->template->start_timeout > 0 ? job->template->start_timeout
-                                                   : self->host->config->start_timeout;
+  guint64 start = self->template->start_timeout > 0 ? self->template->start_timeout
+                                                    : self->host->config->start_timeout;
   MfDomainSpec spec = {
-      .id = job->id,
-      .uuid = job->uuid,
+      .id = self->id,
+      .uuid = self->uuid,
       .kvm = self->host->accel->kvm,
       .emulator = self->host->config->emulator,
-      .cpus = job->grant.cpus,
-      .memory = job->grant.memory,
-      .memory_floor = MIN(job->template->memory_floor, job->grant.memory),
+      .cpus = self->grant.cpus,
+      .memory = self->grant.memory,
+      .memory_floor = MIN(self->template->memory_floor, self->grant.memory),
       .overlay = self->overlay,
       .prepared = self->prepared,
-      .image = job->image,
+      .image = self->image,
       .port = self->port,
       .agent_socket = agent,
       .console_socket = console,
-      .deadline = g_get_real_time() / G_USEC_PER_SEC + (gint64)(start + job->grant.timeout),
+      .deadline = g_get_real_time() / G_USEC_PER_SEC + (gint64)(start + self->grant.timeout),
       .label = mf_hypervisor_label(self->host->hypervisor),
-      .template = job->template,
+      .template = self->template,
   };
   return mf_domain_xml(text, &spec, error);
 }
@@ -328,13 +300,14 @@ on_resumed(GObject *source, GAsyncResult *result, gpointer data)
 static gboolean
 connect_sockets(MfMachine *self, GError **error)
 {
-  g_autofree char *log = g_build_filename(self->job->folder, "console.log", NULL);
   g_autofree char *console = mf_machine_socket_path(self, "console.sock");
-  if (self->job->console == NULL)
-    self->job->console = mf_output_log_open(log, self->host->config->console_limit, error);
-  if (self->job->console == NULL)
+  if (self->output == NULL)
+    self->output = mf_output_log_open(self->log, self->host->config->console_limit, error);
+  if (self->output == NULL)
     return FALSE;
-  self->console = mf_console_open(console, self->job->console, error);
+  if (self->job != NULL && self->job->console == NULL)
+    self->job->console = mf_output_log_ref(self->output);
+  self->console = mf_console_open(console, self->output, error);
   return self->console != NULL && mf_machine_link_open(self, error);
 }
 
@@ -349,7 +322,7 @@ on_started(GObject *source, GAsyncResult *result, gpointer data)
     mf_machine_step_done(self, g_steal_pointer(&error));
     return;
   }
-  mf_hypervisor_resume_async(self->host->hypervisor, self->job->id, self->cancellable, on_resumed,
+  mf_hypervisor_resume_async(self->host->hypervisor, self->id, self->cancellable, on_resumed,
                              g_object_ref(self));
 }
 
@@ -391,7 +364,7 @@ on_boot_deadline(gpointer data)
   mf_machine_step_done(self,
                        g_error_new(MF_ERROR, MF_ERROR_TIMEOUT,
                                    "the machine was not ready ('%s') in time (start-timeout): %s",
-                                   mf_ready_to_string(self->job->template->ready), got));
+                                   mf_ready_to_string(self->template->ready), got));
   return G_SOURCE_REMOVE;
 }
 
@@ -402,25 +375,66 @@ step_boot(MfMachine *self)
     mf_machine_step_done(self, NULL);
     return;
   }
-  guint64 seconds = self->job->template->start_timeout > 0 ? self->job->template->start_timeout
-                                                           : self->host->config->start_timeout;
+  guint64 seconds = self->template->start_timeout > 0 ? self->template->start_timeout
+                                                      : self->host->config->start_timeout;
   self->timer = g_timeout_add_seconds((guint)seconds, on_boot_deadline, self);
+}
+
+static MfMachine *
+machine_new(const MfHost *host, const MfMachineSpec *spec)
+{
+  MfMachine *self = g_object_new(mf_machine_get_type(), NULL);
+  self->host = host;
+  self->id = g_strdup(spec->id);
+  self->template = spec->template != NULL ? mf_template_ref(spec->template) : NULL;
+  self->image = spec->image != NULL ? mf_image_ref(spec->image) : NULL;
+  self->grant = spec->grant;
+  self->log = g_strdup(spec->console);
+  self->sockets = g_build_filename(host->config->runtime_directory, "machines", spec->id, NULL);
+  return self;
 }
 
 MfMachine *
 mf_machine_new(const MfHost *host, MfJob *job)
 {
-  MfMachine *self = g_object_new(mf_machine_get_type(), NULL);
-  self->host = host;
+  g_autofree char *console = g_build_filename(job->folder, "console.log", NULL);
+  MfMachineSpec spec = {
+      .id = job->machine,
+      .template = job->template,
+      .image = job->image,
+      .grant = job->grant,
+      .console = console,
+  };
+  MfMachine *self = machine_new(host, &spec);
   self->job = g_object_ref(job);
-  self->sockets = g_build_filename(host->config->runtime_directory, "machines", job->id, NULL);
+  self->uuid = g_strdup(job->uuid);
+  self->agent = g_strdup(job->agent);
+  if (job->console != NULL)
+    self->output = mf_output_log_ref(job->console);
   return self;
+}
+
+MfMachine *
+mf_machine_new_waiting(const MfHost *host, const MfMachineSpec *spec)
+{
+  MfMachine *self = machine_new(host, spec);
+  self->uuid = g_uuid_string_random();
+  return self;
+}
+
+const char *
+mf_machine_get_id(MfMachine *self)
+{
+  return self->id;
 }
 
 void
 mf_machine_start(MfMachine *self)
 {
-  self->job->accel = self->host->accel->kvm ? "kvm" : "tcg";
+  if (self->job != NULL) {
+    self->job->accel = self->host->accel->kvm ? "kvm" : "tcg";
+    self->job->how = "cold";
+  }
   run_step(self);
 }
 
@@ -524,6 +538,13 @@ mf_machine_finalize(GObject *object)
   g_clear_pointer(&self->console, mf_console_close);
   g_clear_object(&self->cancellable);
   g_clear_object(&self->job);
+  g_clear_pointer(&self->template, mf_template_unref);
+  g_clear_pointer(&self->image, mf_image_unref);
+  g_clear_pointer(&self->output, mf_output_log_unref);
+  g_free(self->id);
+  g_free(self->uuid);
+  g_free(self->log);
+  g_free(self->agent);
   g_free(self->lost);
   g_free(self->overlay);
   g_free(self->prepared);
@@ -551,4 +572,6 @@ static void
 mf_machine_init(MfMachine *self)
 {
   self->cancellable = g_cancellable_new();
+  for (int i = 0; i < MF_TIMING_LAST_; i++)
+    self->timings[i] = -1;
 }

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * A machine: one throw-away domain for one job, from its overlay to the last trace of it. It drives
- * hypervisor, injection, network and agent link; what its ends mean for the job is the scheduler's
- * business. Main context only.
+ * A machine: one throw-away domain for one job, from its overlay to the last trace of it. It is
+ * made for its job, or waits for one that it is given once. It drives hypervisor, injection,
+ * network and agent link; what its ends mean for the job is the scheduler's business. Main context
+ * only.
  */
 
 #include "daemon/accel.h"
@@ -22,7 +23,7 @@ typedef struct {
   char *agent;    /* path of the static mayfly-agent */
   char *inject;   /* path of mayfly-inject */
   MfRunner *runner;
-  char *cache;    /* where libguestfs keeps its appliance */
+  char *cache; /* where libguestfs keeps its appliance */
   MfLimiter *injects, *starts;
 } MfHost;
 
@@ -36,8 +37,24 @@ G_DECLARE_FINAL_TYPE(MfMachine, mf_machine, MF, MACHINE, GObject)
  * after mf_machine_stop()
  */
 MfMachine *mf_machine_new(const MfHost *host, MfJob *job);
+/* What a machine is made of that has no job yet. */
+typedef struct {
+  const char *id; /* its own, unlike any job's */
+  MfTemplate *template;
+  MfImage *image;
+  MfGrant grant;
+  const char *console; /* path of its console's log, until its job has it */
+} MfMachineSpec;
+MfMachine *mf_machine_new_waiting(const MfHost *host, const MfMachineSpec *spec);
 /* Begins a cold start. */
 void mf_machine_start(MfMachine *self);
+/*
+ * mf_machine_assign() - a machine that waits, and is up, serves @job from now on, and never
+ * another. Its execs may be run at once: what the job brings gets there before them. The job's
+ * record is not written. FALSE: it is of no use and must be stopped.
+ */
+gboolean mf_machine_assign(MfMachine *self, MfJob *job, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+const char *mf_machine_get_id(MfMachine *self);
 /* Takes on the running domain of a job that was ready or running when the daemon ended. "down" if
  * that cannot be. */
 void mf_machine_adopt(MfMachine *self);

@@ -234,6 +234,13 @@ mf_network_claim(MfNetwork *self, const char *tap, const char *job)
 }
 
 void
+mf_network_pass_on(MfNetwork *self, MfPort *port, const char *job)
+{
+  g_free(port->job);
+  port->job = g_strdup(job);
+}
+
+void
 mf_network_release(MfNetwork *self, MfPort *port)
 {
   mf_port_table_release(self->ports, port, g_get_monotonic_time());

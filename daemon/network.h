@@ -24,6 +24,8 @@ guint mf_network_size(MfNetwork *self);
 MfPort *mf_network_take(MfNetwork *self, const char *job);
 /* After a restart: FALSE if the port is gone or not whole. */
 MfPort *mf_network_claim(MfNetwork *self, const char *tap, const char *job);
+/* The machine on it has got its job. */
+void mf_network_pass_on(MfNetwork *self, MfPort *port, const char *job);
 void mf_network_release(MfNetwork *self, MfPort *port);
 const char *mf_network_gateway(MfNetwork *self);
 /* The "network" member of /v1/info. (transfer full) */

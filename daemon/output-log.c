@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -124,6 +125,18 @@ mf_output_log_open(const char *path, guint64 limit, GError **error)
   if (!recover(self, error))
     return NULL;
   return g_steal_pointer(&self);
+}
+
+gboolean
+mf_output_log_move(MfOutputLog *self, const char *path, GError **error)
+{
+  if (rename(self->path, path) != 0) {
+    set_io_error(error, "move", self->path);
+    return FALSE;
+  }
+  g_free(self->path);
+  self->path = g_strdup(path);
+  return TRUE;
 }
 
 MfOutputLog *

@@ -14,6 +14,8 @@ typedef struct MfOutputLog MfOutputLog;
 
 /* Opens or creates @path (0600). @limit: payload bytes kept; what comes after is counted, not kept, and a last record on stderr says so. */
 MfOutputLog *mf_output_log_open(const char *path, guint64 limit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Its file goes to @path, on the same filesystem; readers and writer notice nothing. */
+gboolean mf_output_log_move(MfOutputLog *self, const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* A log that was closed for good: nothing is opened or read until a reader wants it. @stdout_bytes and @stderr_bytes: what was taken. */
 MfOutputLog *mf_output_log_new_closed(const char *path, guint64 stdout_bytes, guint64 stderr_bytes);
 MfOutputLog *mf_output_log_ref(MfOutputLog *self);
