@@ -199,6 +199,22 @@ write_ports(GString *out, MfJson *info)
 }
 
 static void
+write_pools(GString *out, MfScheduler *scheduler)
+{
+  g_autoptr(MfJson) pools = mf_scheduler_pools(scheduler);
+  static const char *const states[] = {"wanted", "ready", "starting"};
+  head(out, "pool_machines", "gauge", "Machines that are started ahead, by template.");
+  for (gsize i = 0; i < json_object_array_length(pools); i++) {
+    MfJson *pool = json_object_array_get_idx(pools, i);
+    for (gsize k = 0; k < G_N_ELEMENTS(states); k++)
+      g_string_append_printf(
+          out, "mayfly_pool_machines{template=\"%s\",state=\"%s\"} %" G_GUINT64_FORMAT "\n",
+          json_object_get_string(json_object_object_get(pool, "template")), states[k],
+          json_object_get_uint64(json_object_object_get(pool, states[k])));
+  }
+}
+
+static void
 write_api(MfApi *api, GString *out)
 {
   static const char *const classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
@@ -224,6 +240,7 @@ mf_api_metrics_get(MfApiRequest *request)
   write_jobs(self, out);
   write_timings(self, out);
   write_ports(out, info);
+  write_pools(out, self->scheduler);
   write_api(request->api, out);
   mf_api_reply_text(request, "text/plain; version=0.0.4; charset=utf-8", g_string_free(out, FALSE));
 }

@@ -222,6 +222,7 @@ void mf_api_metrics_get(MfApiRequest *request);
 void mf_api_info_get(MfApiRequest *request);
 void mf_api_info_openapi(MfApiRequest *request);
 void mf_api_info_drain(MfApiRequest *request);
+void mf_api_pools_list(MfApiRequest *request);
 void mf_api_templates_list(MfApiRequest *request);
 void mf_api_templates_get(MfApiRequest *request);
 void mf_api_images_list(MfApiRequest *request);

@@ -50,6 +50,7 @@ template_to_json(MfApi *api, const MfTemplate *template)
   mf_json_add_bool(json, "image_available", image != NULL);
   mf_json_add_string(json, "domain", template->domain);
   mf_json_add_string(json, "ready", mf_ready_to_string(template->ready));
+  mf_json_add_uint(json, "pool", template->pool);
   mf_json_add_uint(json, "cpus", template->cpus);
   mf_json_add_uint(json, "max_cpus", template->max_cpus);
   mf_json_add_uint(json, "memory", template->memory);
@@ -65,6 +66,14 @@ template_to_json(MfApi *api, const MfTemplate *template)
   mf_json_add_uint(json, "disk_bytes_per_second", template->disk_bytes_per_second);
   mf_json_add_uint(json, "network_bytes_per_second", template->network_bytes_per_second);
   return json;
+}
+
+void
+mf_api_pools_list(MfApiRequest *request)
+{
+  MfJson *answer = json_object_new_object();
+  mf_json_add(answer, "pools", mf_scheduler_pools(request->api->scheduler));
+  mf_api_reply_json(request, 200, answer);
 }
 
 void

@@ -34,6 +34,7 @@ static const MfApiRoute routes[] = {
     {"POST", "/v1/jobs/{id}/lease", mf_api_jobs_lease, "", FALSE},
     {"GET", "/v1/jobs/{id}/stats", mf_api_jobs_stats, "", FALSE},
     {"GET", "/v1/openapi.json", mf_api_info_openapi, "", FALSE},
+    {"GET", "/v1/pools", mf_api_pools_list, "", FALSE},
     {"GET", "/v1/templates", mf_api_templates_list, "", FALSE},
     {"GET", "/v1/templates/{name}", mf_api_templates_get, "", FALSE},
 };

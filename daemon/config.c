@@ -121,6 +121,8 @@ static const MfKey keys[] = {
      .meaning = "Most machines that boot at the same time."},
     {"machines", "parallel-injects", MF_KEY_NUMBER, "2", 1, 256, FIELD(parallel_injects),
      .meaning = "Most disks that are written to at the same time before their machines start."},
+    {"machines", "pool-age", MF_KEY_TIME, "6h", 60, 30 * DAY, FIELD(pool_age),
+     .meaning = "A machine that has waited this long for a job (pool in its template) makes room for a new one."},
 
     {"images", "gitlab-runner", MF_KEY_PATH, "/usr/bin/gitlab-runner", FIELD(gitlab_runner),
      .meaning = "This host's gitlab-runner, if there is one: a copy goes into every machine, for artifacts and caches."},

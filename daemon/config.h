@@ -31,6 +31,7 @@ typedef struct {
   guint64 agent_timeout;   /* seconds without a word from a machine's agent until it counts as hung */
   guint parallel_starts;
   guint parallel_injects;
+  guint64 pool_age;        /* seconds a machine may wait for a job */
   /* [images] */
   char *gitlab_runner;     /* the host's, which need not be there */
   /* [jobs] */

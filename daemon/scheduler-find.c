@@ -27,6 +27,17 @@ mf_scheduler_find(MfScheduler *self, const char *id, GError **error)
   return entry->job;
 }
 
+MfEntry *
+mf_scheduler_by_machine(MfScheduler *self, const char *id)
+{
+  for (guint i = 0; i < self->entries->len; i++) {
+    MfEntry *entry = g_ptr_array_index(self->entries, i);
+    if (entry->job->state != MF_JOB_FINISHED && g_strcmp0(entry->job->machine, id) == 0)
+      return entry;
+  }
+  return NULL;
+}
+
 MfJob *
 mf_scheduler_find_key(MfScheduler *self, const char *key, uid_t owner)
 {
@@ -55,5 +66,5 @@ mf_scheduler_uses_image(MfScheduler *self, const char *digest)
     if (entry->job->state != MF_JOB_FINISHED && g_strcmp0(entry->job->image_digest, digest) == 0)
       return TRUE;
   }
-  return FALSE;
+  return mf_pool_uses_image(self->pool, digest);
 }

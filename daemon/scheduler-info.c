@@ -78,3 +78,9 @@ mf_scheduler_info(MfScheduler *self)
   mf_json_add_uint(json, "templates", templates ? templates->len : 0);
   return json;
 }
+
+MfJson *
+mf_scheduler_pools(MfScheduler *self)
+{
+  return mf_pool_to_json(self->pool);
+}

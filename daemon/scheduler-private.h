@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The scheduler's inside: scheduler.c (queue and admission), scheduler-run.c (from machine to
- * result), scheduler-recover.c (after a restart, and the reaper), scheduler-info.c (what people
- * see). */
+/* The scheduler's inside: scheduler.c (jobs in), scheduler-admit.c (queue and admission),
+ * scheduler-find.c, scheduler-run.c (from machine to result), scheduler-recover.c (after a restart,
+ * and the reaper), scheduler-info.c (what people see). */
 
 #include "daemon/machine.h"
+#include "daemon/pool.h"
 #include "daemon/queue.h"
 #include "daemon/scheduler.h"
 
@@ -15,8 +16,8 @@ typedef struct {
   MfJob *job;
   MfMachine *machine; /* NULL: queued or finished */
   gboolean counted;   /* its grant is in used */
-  gboolean again;     /* once its machine is gone it goes back to the queue */
-  gboolean loaded;    /* from its record, and not yet gone on with */
+  const char *again; /* why it goes back to the queue once its machine is gone; NULL: it does not */
+  gboolean loaded;   /* from its record, and not yet gone on with */
   guint watchers;
   guint lease_timer, deadline_timer, keep_timer;
 } MfEntry;
@@ -27,6 +28,7 @@ struct _MfScheduler {
   MfHypervisor *hypervisor;
   MfNetwork *network;
   MfHost host;
+  MfPool *pool;
   char *accel_problem;
   MfUsage host_size, capacity, used;
   MfQueue *queue;     /* of MfEntry */
@@ -36,24 +38,31 @@ struct _MfScheduler {
   gboolean prepared; /* libvirt has our pool and filters */
   gboolean recovered;
   gboolean reaping;
-  guint pump_idle, reap_timer;
+  guint pump_idle, reap_timer, pool_timer;
   char *jobs_folder;
   GCancellable *cancellable;
 };
 
+/* Whose machine that is: NULL: no job's. */
+MfEntry *mf_scheduler_by_machine(MfScheduler *self, const char *id);
 /* scheduler.c */
 MfEntry *mf_scheduler_add(MfScheduler *self, MfJob *job);
 void mf_scheduler_remove(MfScheduler *self, MfEntry *entry);
-void mf_scheduler_pump(MfScheduler *self);
 void mf_scheduler_count(MfEntry *entry, gboolean counted);
 guint64 mf_scheduler_disk_free(MfScheduler *self);
 /* Why nothing can start now, whatever the job, or NULL. */
 const char *mf_scheduler_problem(MfScheduler *self);
+/* scheduler-admit.c */
+void mf_scheduler_pump(MfScheduler *self);
+/* Why one more machine cannot start now, or NULL. @data: the scheduler. (transfer full) */
+char *mf_scheduler_why_not(const MfGrant *grant, gpointer data);
 /* scheduler-run.c */
 void mf_entry_start(MfEntry *entry);
+/* The same with a machine that waited for it. @machine: taken. */
+void mf_entry_start_with(MfEntry *entry, MfMachine *machine);
 void mf_entry_adopt(MfEntry *entry);
-/* What is left of its machine goes; the job ends, or with @again is queued again. */
-void mf_entry_discard(MfEntry *entry, gboolean again);
+/* What is left of its machine goes; the job ends, or is queued again because of @again. */
+void mf_entry_discard(MfEntry *entry, const char *again);
 /* The job's result is decided; its teardown begins. Only the first has an effect. */
 void mf_entry_end(MfEntry *entry, MfResult result, int exit_code, const char *reason);
 void mf_entry_run_execs(MfEntry *entry);

@@ -92,7 +92,7 @@ static void
 go_on(MfEntry *entry, const char *const *domains)
 {
   MfJob *job = entry->job;
-  gboolean alive = g_strv_contains(domains, job->id);
+  gboolean alive = job->machine != NULL && g_strv_contains(domains, job->machine);
   /* A job that came since we started is on its way already. */
   if (!entry->loaded)
     return;
@@ -102,12 +102,12 @@ go_on(MfEntry *entry, const char *const *domains)
     mf_scheduler_requeue(entry);
     break;
   case MF_JOB_STARTING:
-    mf_entry_discard(entry, TRUE);
+    mf_entry_discard(entry, "mayflyd was restarted while its machine was starting");
     break;
   case MF_JOB_READY:
   case MF_JOB_RUNNING:
     if (is_over(job)) {
-      mf_entry_discard(entry, FALSE);
+      mf_entry_discard(entry, NULL);
       break;
     }
     if (alive && job->template != NULL) {
@@ -117,10 +117,10 @@ go_on(MfEntry *entry, const char *const *domains)
     mf_job_set_result(job, MF_RESULT_SYSTEM_FAILURE, -1,
                       alive ? "mayflyd was restarted, and the job's template is no longer there"
                             : "mayflyd was restarted, and the machine had ended meanwhile");
-    mf_entry_discard(entry, FALSE);
+    mf_entry_discard(entry, NULL);
     break;
   case MF_JOB_STOPPING:
-    mf_entry_discard(entry, FALSE);
+    mf_entry_discard(entry, NULL);
     break;
   case MF_JOB_FINISHED:
   case MF_JOB_STATE_LAST_:
@@ -164,8 +164,7 @@ mf_scheduler_recover(MfScheduler *self)
 static gboolean
 is_owned(MfScheduler *self, const char *id)
 {
-  const MfEntry *entry = g_hash_table_lookup(self->by_id, id);
-  return entry != NULL && entry->job->state != MF_JOB_FINISHED;
+  return mf_scheduler_by_machine(self, id) != NULL || mf_pool_find(self->pool, id) != NULL;
 }
 
 static void
@@ -192,7 +191,7 @@ find_lost(MfScheduler *self, const char *const *domains)
   for (guint i = 0; i < entries->len; i++) {
     MfEntry *entry = g_ptr_array_index(entries, i);
     if (entry->machine != NULL && mf_machine_is_up(entry->machine) &&
-        !g_strv_contains(domains, entry->job->id))
+        !g_strv_contains(domains, entry->job->machine))
       mf_machine_fail(entry->machine, "the machine is gone from libvirt, and nobody said why");
   }
 }

@@ -223,24 +223,26 @@ static void
 on_gone(MfMachine *machine, gpointer data)
 {
   MfEntry *entry = data;
-  if (!entry->again || entry->job->state != MF_JOB_STARTING) {
+  const char *again = entry->again;
+  if (again == NULL || entry->job->state != MF_JOB_STARTING) {
     finish(entry);
     return;
   }
-  entry->again = FALSE;
+  entry->again = NULL;
   g_signal_handlers_disconnect_by_data(entry->machine, entry);
   g_clear_object(&entry->machine);
   mf_scheduler_count(entry, FALSE);
   mf_job_start_over(entry->job);
-  mf_entry_log(entry, "queued again: mayflyd was restarted while its machine was starting");
+  mf_entry_log(entry, "queued again: %s", again);
   mf_scheduler_requeue(entry);
   mf_scheduler_pump(entry->scheduler);
 }
 
+/* @machine: taken */
 static void
-new_machine(MfEntry *entry)
+set_machine(MfEntry *entry, MfMachine *machine)
 {
-  entry->machine = mf_machine_new(&entry->scheduler->host, entry->job);
+  entry->machine = machine;
   g_signal_connect(entry->machine, "up", G_CALLBACK(on_up), entry);
   g_signal_connect(entry->machine, "down", G_CALLBACK(on_down), entry);
   g_signal_connect(entry->machine, "exec-finished", G_CALLBACK(on_exec_finished), entry);
@@ -252,8 +254,24 @@ mf_entry_start(MfEntry *entry)
 {
   mf_job_set_state(entry->job, MF_JOB_STARTING);
   mf_entry_log(entry, "starting with %u cpus", entry->job->grant.cpus);
-  new_machine(entry);
+  set_machine(entry, mf_machine_new(&entry->scheduler->host, entry->job));
   mf_machine_start(entry->machine);
+}
+
+void
+mf_entry_start_with(MfEntry *entry, MfMachine *machine)
+{
+  g_autoptr(GError) error = NULL;
+  mf_job_set_state(entry->job, MF_JOB_STARTING);
+  set_machine(entry, machine);
+  if (mf_machine_assign(machine, entry->job, &error)) {
+    mf_entry_log(entry, "takes machine %s", mf_machine_get_id(machine));
+    on_up(machine, entry);
+    return;
+  }
+  g_message("%s, ignoring", error->message);
+  entry->again = "the machine that waited for it is of no use";
+  mf_machine_stop(machine, FALSE);
 }
 
 void
@@ -261,7 +279,7 @@ mf_entry_adopt(MfEntry *entry)
 {
   MfJob *job = entry->job;
   mf_scheduler_count(entry, TRUE);
-  new_machine(entry);
+  set_machine(entry, mf_machine_new(&entry->scheduler->host, entry->job));
   if (job->kept_until > 0) {
     gint64 left = (job->kept_until - g_get_real_time()) / G_USEC_PER_SEC;
     entry->keep_timer = g_timeout_add_seconds((guint)CLAMP(left, 0, G_MAXINT), on_keep_over, entry);
@@ -292,12 +310,12 @@ show_console(MfEntry *entry)
 }
 
 void
-mf_entry_discard(MfEntry *entry, gboolean again)
+mf_entry_discard(MfEntry *entry, const char *again)
 {
   mf_scheduler_count(entry, TRUE);
-  new_machine(entry);
+  set_machine(entry, mf_machine_new(&entry->scheduler->host, entry->job));
   entry->again = again;
-  if (!again && entry->job->state != MF_JOB_STOPPING)
+  if (again == NULL && entry->job->state != MF_JOB_STOPPING)
     mf_job_set_state(entry->job, MF_JOB_STOPPING);
   show_console(entry);
   mf_machine_discard(entry->machine);

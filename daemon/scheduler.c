@@ -85,17 +85,21 @@ mf_scheduler_remove(MfScheduler *self, MfEntry *entry)
   g_ptr_array_remove(self->entries, entry);
 }
 
-void
-mf_scheduler_count(MfEntry *entry, gboolean counted)
+static void
+count(const MfGrant *grant, gboolean counted, gpointer data)
 {
-  MfUsage *used = &entry->scheduler->used;
-  const MfGrant *grant = &entry->job->grant;
-  if (entry->counted == counted)
-    return;
-  entry->counted = counted;
+  MfUsage *used = &((MfScheduler *)data)->used;
   used->machines += counted ? 1u : -1u;
   used->cpus += counted ? grant->cpus : -grant->cpus;
   used->memory += counted ? grant->memory : -grant->memory;
+}
+
+void
+mf_scheduler_count(MfEntry *entry, gboolean counted)
+{
+  if (entry->counted != counted)
+    count(&entry->job->grant, counted, entry->scheduler);
+  entry->counted = counted;
 }
 
 guint64
@@ -114,85 +118,6 @@ mf_scheduler_problem(MfScheduler *self)
   if (!mf_hypervisor_is_up(self->hypervisor) && mf_hypervisor_problem(self->hypervisor) != NULL)
     return mf_hypervisor_problem(self->hypervisor);
   return mf_network_problem(self->network);
-}
-
-/* The queue */
-
-static guint
-held_by(uid_t owner, gpointer data)
-{
-  MfScheduler *self = data;
-  guint held = 0;
-  for (guint i = 0; i < self->entries->len; i++) {
-    const MfEntry *entry = g_ptr_array_index(self->entries, i);
-    held += entry->counted && entry->job->owner == owner;
-  }
-  return held;
-}
-
-static void
-set_position(MfEntry *entry, guint position, const char *why)
-{
-  MfJob *job = entry->job;
-  if (job->position == position && g_strcmp0(job->queued_for, why) == 0)
-    return;
-  job->position = position;
-  g_free(job->queued_for);
-  job->queued_for = g_strdup(why);
-  mf_job_emit_changed(job);
-}
-
-static char *
-why_not(MfScheduler *self, MfEntry *entry)
-{
-  if (self->draining)
-    return g_strdup("this host is being drained: it starts no new jobs");
-  const char *problem = mf_scheduler_problem(self);
-  if (problem != NULL)
-    return g_strdup(problem);
-  if (!self->prepared || !self->recovered || self->host.accel == NULL)
-    return g_strdup("mayflyd is getting ready");
-  return mf_policy_admit(&self->capacity, &self->used, &entry->job->grant,
-                         mf_scheduler_disk_free(self), self->config);
-}
-
-/* Strictly in order: a large job at the head is not overtaken by small ones for ever. */
-static gboolean
-admit_next(MfScheduler *self)
-{
-  g_autoptr(GPtrArray) order = mf_queue_order(self->queue, held_by, self);
-  if (order->len == 0)
-    return FALSE;
-  MfEntry *head = g_ptr_array_index(order, 0);
-  g_autofree char *why = why_not(self, head);
-  if (why == NULL) {
-    mf_queue_remove(self->queue, head);
-    mf_scheduler_count(head, TRUE);
-    mf_job_set_timing(head->job, MF_TIMING_QUEUE,
-                      (double)(g_get_real_time() - head->job->created) / G_USEC_PER_SEC);
-    mf_entry_start(head);
-    return TRUE;
-  }
-  for (guint i = 0; i < order->len; i++)
-    set_position(g_ptr_array_index(order, i), i + 1, why);
-  return FALSE;
-}
-
-static gboolean
-on_pump(gpointer data)
-{
-  MfScheduler *self = data;
-  self->pump_idle = 0;
-  while (admit_next(self))
-    ;
-  return G_SOURCE_REMOVE;
-}
-
-void
-mf_scheduler_pump(MfScheduler *self)
-{
-  if (self->pump_idle == 0)
-    self->pump_idle = g_idle_add_full(G_PRIORITY_DEFAULT, on_pump, self, NULL);
 }
 
 /* Jobs in */
@@ -366,6 +291,7 @@ void
 mf_scheduler_set_draining(MfScheduler *self, gboolean draining)
 {
   self->draining = draining;
+  mf_pool_set_closed(self->pool, draining);
   g_message(draining ? "draining: no new jobs are taken" : "no longer draining");
   mf_scheduler_pump(self);
 }
@@ -427,9 +353,10 @@ on_domain_event(MfHypervisor *hypervisor, const char *id, int event, const char 
                 gpointer data)
 {
   MfScheduler *self = data;
-  MfEntry *entry = g_hash_table_lookup(self->by_id, id);
-  if (entry != NULL && entry->machine != NULL)
-    mf_machine_domain_event(entry->machine, (MfDomainEvent)event, detail);
+  MfEntry *entry = mf_scheduler_by_machine(self, id);
+  MfMachine *machine = entry != NULL ? entry->machine : mf_pool_find(self->pool, id);
+  if (machine != NULL)
+    mf_machine_domain_event(machine, (MfDomainEvent)event, detail);
 }
 
 static void
@@ -437,8 +364,9 @@ on_port_lost(MfNetwork *network, const char *id, const char *reason, gpointer da
 {
   MfScheduler *self = data;
   MfEntry *entry = g_hash_table_lookup(self->by_id, id);
-  if (entry != NULL && entry->machine != NULL)
-    mf_machine_fail(entry->machine, reason);
+  MfMachine *machine = entry != NULL ? entry->machine : mf_pool_find(self->pool, id);
+  if (machine != NULL)
+    mf_machine_fail(machine, reason);
 }
 
 static void
@@ -477,6 +405,12 @@ on_reap(gpointer data)
   return G_SOURCE_CONTINUE;
 }
 
+static void
+on_pool_changed(gpointer data)
+{
+  mf_scheduler_pump(data);
+}
+
 MfScheduler *
 mf_scheduler_new(const MfConfig *config, MfHypervisor *hypervisor, MfNetwork *network)
 {
@@ -501,6 +435,8 @@ mf_scheduler_new(const MfConfig *config, MfHypervisor *hypervisor, MfNetwork *ne
       .injects = mf_limiter_new(config->parallel_injects),
       .starts = mf_limiter_new(config->parallel_starts),
   };
+  const MfPoolHooks hooks = {mf_scheduler_why_not, count, on_pool_changed};
+  self->pool = mf_pool_new(&self->host, &hooks, self);
   mf_scheduler_load(self);
   g_signal_connect_object(hypervisor, "connection", G_CALLBACK(on_connection), self, 0);
   g_signal_connect_object(hypervisor, "domain-event", G_CALLBACK(on_domain_event), self, 0);
@@ -518,6 +454,7 @@ mf_scheduler_dispose(GObject *object)
   g_cancellable_cancel(self->cancellable);
   g_clear_handle_id(&self->pump_idle, g_source_remove);
   g_clear_handle_id(&self->reap_timer, g_source_remove);
+  g_clear_handle_id(&self->pool_timer, g_source_remove);
   G_OBJECT_CLASS(mf_scheduler_parent_class)->dispose(object);
 }
 
@@ -528,6 +465,7 @@ mf_scheduler_finalize(GObject *object)
   mf_queue_free(self->queue);
   g_hash_table_unref(self->by_id);
   g_ptr_array_unref(self->entries);
+  g_clear_pointer(&self->pool, mf_pool_free);
   mf_limiter_free(self->host.injects);
   mf_limiter_free(self->host.starts);
   g_clear_pointer(&self->host.accel, mf_accel_free);

@@ -61,6 +61,8 @@ static const MfKey keys[] = {
      .meaning = "When a job's first command starts: with the agent, when the network is up, or when the whole system is."},
     {"template", "start-timeout", MF_KEY_TIME, "0", 0, 1 * HOUR, FIELD(start_timeout),
      .meaning = "The longest it may take to be ready; 0: as in mayfly.conf."},
+    {"template", "pool", MF_KEY_NUMBER, "0", 0, 1024, FIELD(pool),
+     .meaning = "Machines that are started ahead and wait, for jobs that ask for nothing beyond this template."},
     {"template", "graceful", MF_KEY_FLAG, "no", FIELD(graceful),
      .meaning = "Ask the machine to shut down at the job's end instead of switching it off."},
     {"template", "grace", MF_KEY_TIME, "10s", 1, 1 * HOUR, FIELD(grace),
@@ -131,6 +133,7 @@ draft_free(Draft *draft)
 {
   mf_key_table_clear(&table, draft);
   g_free(draft->template.name);
+  g_free(draft->template.stamp);
   g_free(draft);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Draft, draft_free)
@@ -203,6 +206,8 @@ finish(Draft *draft, const char *name, const char *file, const MfKeyOrigins *ori
   if (!mf_key_table_check_required(&table, file, origins, error) ||
       !complete(&draft->template, file, origins, error))
     return NULL;
+  g_autofree char *all = mf_key_table_dump(&table, draft, FALSE);
+  draft->template.stamp = g_compute_checksum_for_string(G_CHECKSUM_SHA256, all, -1);
   /* The table lets nothing else through. */
   if (!mf_ready_from_string(draft->ready, &draft->template.ready))
     g_return_val_if_reached(NULL);
@@ -331,5 +336,6 @@ mf_template_unref(MfTemplate *self)
   g_free(self->description);
   g_free(self->image);
   g_free(self->domain);
+  g_free(self->stamp);
   g_free(self);
 }

@@ -28,10 +28,12 @@ typedef struct {
   guint64 disk, max_disk;       /* bytes, the overlay's virtual size = its quota */
   guint64 max_timeout;          /* seconds, 0 = the daemon's */
   guint64 start_timeout;        /* seconds, 0 = the daemon's */
+  guint pool;                   /* machines to keep ready */
   gboolean graceful;            /* stop by ACPI first */
   guint64 grace;                /* seconds for that */
   guint64 disk_iops, disk_bytes_per_second;       /* 0 = no limit */
   guint64 network_bytes_per_second;               /* 0 = no limit */
+  char *stamp;                  /* digest of all of the above: another template of the name has another */
 } MfTemplate;
 
 MfTemplate *mf_template_load(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -47,6 +47,7 @@ MF_COMMAND(inspect);
 MF_COMMAND(list);
 MF_COMMAND(logs);
 MF_COMMAND(run);
+MF_COMMAND(pool_list);
 MF_COMMAND(template_inspect);
 MF_COMMAND(template_list);
 MF_COMMAND(version);

@@ -474,6 +474,16 @@ mf_scheduler_info(MfScheduler *self)
   return json_tokener_parse(text);
 }
 
+MfJson *
+mf_scheduler_pools(MfScheduler *self)
+{
+  static const char text[] =
+      "[{\"template\":\"tiny\",\"wanted\":2,\"ready\":1,\"starting\":0,\"problem\":\"no room\","
+      "\"retry\":null,\"machines\":[{\"id\":\"p-a\",\"state\":\"ready\",\"since\":1.5,"
+      "\"image\":\"tiny@0123\"}]}]";
+  return json_tokener_parse(text);
+}
+
 const MfConfig *
 mf_scheduler_get_config(MfScheduler *self)
 {

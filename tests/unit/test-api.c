@@ -123,6 +123,16 @@ test_keys(ApiFixture *f, gconstpointer unused)
 }
 
 static void
+test_pools(ApiFixture *f, gconstpointer unused)
+{
+  g_autoptr(MfJson) answer = get(f, "/v1/pools");
+  described("Pool", answer, "pools");
+  g_autoptr(HttpAnswer) metrics = api_expect(f, "GET", "/metrics", NULL, 200);
+  g_autofree char *text = g_strndup((const char *)metrics->body->data, metrics->body->len);
+  g_assert_nonnull(strstr(text, "mayfly_pool_machines{template=\"tiny\",state=\"wanted\"} 2\n"));
+}
+
+static void
 test_lease_and_stats(ApiFixture *f, gconstpointer unused)
 {
   MfJob *job = fake_scheduler_add(f->scheduler, "a", 0, MF_JOB_RUNNING);
@@ -421,6 +431,7 @@ main(int argc, char **argv)
   add("end", test_end);
   add("end-by-word", test_end_by_word);
   add("keys", test_keys);
+  add("pools", test_pools);
   add("lease-and-stats", test_lease_and_stats);
   add("execs", test_execs);
   add("ownership", test_ownership);

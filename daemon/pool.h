@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Machines started ahead of need: for every template with pool = N, N that are up and have no job.
+ * A job takes one that is as it asks, once; the place is filled again in the background, and gives
+ * way to jobs that wait. Where starts fail it tries again later and later, and says why. Main
+ * context only.
+ */
+
+#include "daemon/machine.h"
+
+typedef struct MfPool MfPool;
+
+typedef struct {
+  /* May one more machine of @grant start now? NULL, or why not (transfer full). */
+  char *(*may_start)(const MfGrant *grant, gpointer data);
+  /* A machine of @grant counts, or no longer counts, against the host's limits. */
+  void (*count)(const MfGrant *grant, gboolean counted, gpointer data);
+  /* Something is different: a machine waits, or is gone. */
+  void (*changed)(gpointer data);
+} MfPoolHooks;
+
+/* @host and what @data is outlive it. */
+MfPool *mf_pool_new(const MfHost *host, const MfPoolHooks *hooks, gpointer data);
+void mf_pool_free(MfPool *self);
+
+/*
+ * mf_pool_look() - compare what there is with what the templates ask for: start what is missing,
+ * unless @busy (a job waits), and let go what is too old, too many or of another version.
+ */
+void mf_pool_look(MfPool *self, gboolean busy);
+/* All of them go, and none is started until this is taken back: the host is being drained. */
+void mf_pool_set_closed(MfPool *self, gboolean closed);
+
+/*
+ * mf_pool_take() - a machine that waits, made from this very @template and @image with this
+ * @grant's cpus, memory and disk. It no longer counts here: the caller counts its job. NULL: none.
+ * (transfer full)
+ */
+MfMachine *mf_pool_take(MfPool *self, const MfTemplate *template, const MfImage *image,
+                        const MfGrant *grant);
+/* One that waits makes room, for a job that finds none of its kind. FALSE: none waits. */
+gboolean mf_pool_make_room(MfPool *self);
+
+/* NULL: not one of ours. (transfer none) */
+MfMachine *mf_pool_find(MfPool *self, const char *id);
+gboolean mf_pool_uses_image(MfPool *self, const char *digest);
+
+/*
+ * [{"template","wanted","ready","starting","problem":text|null,"retry":t|null,"machines":[{"id",
+ * "state":"starting"|"ready"|"leaving","since":t,"image","ip","port"}]}], every template that wants
+ * or has some. (transfer full)
+ */
+MfJson *mf_pool_to_json(MfPool *self);

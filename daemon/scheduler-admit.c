@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Scheduler: who starts next, in which machine. */
+#include "daemon/scheduler-private.h"
+
+#define POOL_MS 300
+
+static guint
+held_by(uid_t owner, gpointer data)
+{
+  MfScheduler *self = data;
+  guint held = 0;
+  for (guint i = 0; i < self->entries->len; i++) {
+    const MfEntry *entry = g_ptr_array_index(self->entries, i);
+    held += entry->counted && entry->job->owner == owner;
+  }
+  return held;
+}
+
+static void
+set_position(MfEntry *entry, guint position, const char *why)
+{
+  MfJob *job = entry->job;
+  if (job->position == position && g_strcmp0(job->queued_for, why) == 0)
+    return;
+  job->position = position;
+  g_free(job->queued_for);
+  job->queued_for = g_strdup(why);
+  mf_job_emit_changed(job);
+}
+
+/* Whatever the job. (transfer full) */
+static char *
+why_none(MfScheduler *self)
+{
+  if (self->draining)
+    return g_strdup("this host is being drained: it starts no new jobs");
+  const char *problem = mf_scheduler_problem(self);
+  if (problem != NULL)
+    return g_strdup(problem);
+  if (!self->prepared || !self->recovered || self->host.accel == NULL)
+    return g_strdup("mayflyd is getting ready");
+  return NULL;
+}
+
+char *
+mf_scheduler_why_not(const MfGrant *grant, gpointer data)
+{
+  MfScheduler *self = data;
+  char *why = why_none(self);
+  return why != NULL ? why
+                     : mf_policy_admit(&self->capacity, &self->used, grant,
+                                       mf_scheduler_disk_free(self), self->config);
+}
+
+static void
+admit(MfScheduler *self, MfEntry *entry, MfMachine *machine)
+{
+  mf_queue_remove(self->queue, entry);
+  mf_scheduler_count(entry, TRUE);
+  mf_job_set_timing(entry->job, MF_TIMING_QUEUE,
+                    (double)(g_get_real_time() - entry->job->created) / G_USEC_PER_SEC);
+  if (machine != NULL)
+    mf_entry_start_with(entry, machine);
+  else
+    mf_entry_start(entry);
+}
+
+/* Strictly in order: a large job at the head is not overtaken by small ones for ever. */
+static gboolean
+admit_next(MfScheduler *self)
+{
+  g_autoptr(GPtrArray) order = mf_queue_order(self->queue, held_by, self);
+  if (order->len == 0)
+    return FALSE;
+  MfEntry *head = g_ptr_array_index(order, 0);
+  g_autofree char *why = why_none(self);
+  MfMachine *machine = why == NULL ? mf_pool_take(self->pool, head->job->template, head->job->image,
+                                                  &head->job->grant)
+                                   : NULL;
+  if (why == NULL && machine == NULL)
+    why = mf_scheduler_why_not(&head->job->grant, self);
+  if (why == NULL) {
+    admit(self, head, machine);
+    return TRUE;
+  }
+  if (!self->draining)
+    mf_pool_make_room(self->pool);
+  for (guint i = 0; i < order->len; i++)
+    set_position(g_ptr_array_index(order, i), i + 1, why);
+  return FALSE;
+}
+
+static gboolean
+on_pool(gpointer data)
+{
+  MfScheduler *self = data;
+  self->pool_timer = 0;
+  if (self->prepared && self->recovered && !self->reaping && self->host.accel != NULL)
+    mf_pool_look(self->pool, mf_queue_length(self->queue) > 0);
+  return G_SOURCE_REMOVE;
+}
+
+static gboolean
+on_pump(gpointer data)
+{
+  MfScheduler *self = data;
+  self->pump_idle = 0;
+  while (admit_next(self))
+    ;
+  /* Soon, not at once: jobs that come together go first, and reading templates has its price. */
+  if (self->pool_timer == 0)
+    self->pool_timer = g_timeout_add(POOL_MS, on_pool, self);
+  return G_SOURCE_REMOVE;
+}
+
+void
+mf_scheduler_pump(MfScheduler *self)
+{
+  if (self->pump_idle == 0)
+    self->pump_idle = g_idle_add_full(G_PRIORITY_DEFAULT, on_pump, self, NULL);
+}

@@ -1,0 +1,106 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Machines that wait: a job takes one at once, with all that it brings, and never a second job the same; the place is
+# filled again, makes room where room is needed, follows its template, and is told about where it cannot be filled.
+set -u
+# shellcheck source=tests/lib/mayfly-host.sh
+. "$(dirname "$(realpath "$0")")/../lib/mayfly-host.sh"
+mayfly_up '[machines]' max-machines=3
+
+template=/etc/mayfly/templates/tiny.conf
+# pool N: the template wants N machines ahead. A job that comes makes the daemon look, as its clock does once a minute.
+pool() {
+  sed -i '/^pool=/d; s/^image=.*/&\npool='"$1"'/' "$template"
+  restart_mayflyd >/dev/null
+}
+pool_of() { api GET /v1/pools | jq -r "[.pools[] | select(.template == \"tiny\")][0] | $1"; }
+ready_is() { [ "$(pool_of '.ready // 0')" = "$1" ]; }
+idle_machines() { virsh -q list --name | grep -c mayfly-p-; }
+
+pool 2
+ok "two machines are made ready" until_ok 180 ready_is 2
+is "$(idle_machines)" 2 "they are domains of names of their own"
+like "$(mayfly pool list)" "tiny +2 +2 +0" "mayfly pool list shows them"
+is "$(virsh -q nwfilter-binding-list | grep -c no-host-lan)" 6 "their ports are filtered"
+like "$(api GET /metrics)" 'mayfly_pool_machines\{template="tiny",state="ready"\} 2' "so do the metrics"
+
+# All that a job brings is there before its first command.
+echo "file of the job" >"$logs/file"
+said=$(TOKEN=$secret mayfly run --template tiny --env TOKEN --env EMPTY= --file "$logs/file:/srv/deep/file" -- sh -c \
+  '[ "$TOKEN" != "" ] && echo token; hostname; cat /srv/deep/file; grep -c . /etc/hosts; stat -c %a /etc/mayfly/job.json; date +%s' \
+  </dev/null 2>"$logs/stderr")
+now=$(date +%s)
+id=$(newest)
+is "$(job "$id" .how)" pool "a job takes a machine that waited"
+is "$(sed -n 1p <<<"$said")" token "it has its variables"
+is "$(sed -n 2p <<<"$said")" "mayfly-$id" "its host name"
+is "$(sed -n 3p <<<"$said")" "file of the job" "and its files"
+is "$(sed -n 5p <<<"$said")" 600 "its config is its root's alone"
+clock=$(sed -n 6p <<<"$said")
+ok "the machine's clock is right" test "$((now - clock))" -le 5 -a "$((clock - now))" -le 5
+is "$(job "$id" '.timings | has("boot")')" false "nothing was booted for it"
+like "$(job "$id" .machine)" "^p-" "its machine is the one that waited"
+is "$(virsh -q list --all --name | grep -cF "$(job "$id" .machine)")" 0 "and is gone"
+wait_for "$id" finished
+is "$(find "/var/lib/mayfly/jobs/$id" -name 'secrets*')" "" "its secrets are wiped"
+like "$(mayfly logs --console "$id" | wc -c)" "^[0-9]+$" "its console can be read"
+
+# Never a second job, and the place is filled again.
+ok "the place is filled again" until_ok 180 ready_is 2
+for n in 1 2 3; do
+  mayfly run --template tiny -- sh -c '[ ! -e /mark ] && touch /mark && cat /proc/sys/kernel/random/boot_id' \
+    </dev/null >"$logs/boot-$n" 2>/dev/null
+done
+is "$(cat "$logs"/boot-? | sort -u | grep -c .)" 3 "three jobs, three machines, nothing left of one in another"
+
+# What asks for more than the template gives is started for itself; the pool makes room.
+ok "two wait again" until_ok 180 ready_is 2
+id=$(post '{"template":"tiny","memory":402653184,"exec":{"argv":["true"]}}')
+wait_for "$id" finished
+is "$(job "$id" '"\(.how) \(.result)"')" "cold succeeded" "a job with other wishes is started cold"
+ok "two wait again" until_ok 180 ready_is 2
+jobs=()
+for n in 1 2 3; do
+  jobs+=("$(post '{"template":"tiny","memory":402653184,"exec":{"argv":["sleep","15"]}}')")
+done
+for id in "${jobs[@]}"; do wait_for "$id" finished; done
+for id in "${jobs[@]}"; do is "$(job "$id" .result)" succeeded "the pool makes room for a job"; done
+
+# A machine that dies while it waits is replaced, and a job that comes meanwhile still gets one.
+ok "two wait again" until_ok 180 ready_is 2
+virsh -q destroy "$(virsh -q list --name | grep mayfly-p- | head -n 1)" >/dev/null
+is "$(mayfly run --template tiny -- echo alive </dev/null 2>/dev/null)" alive "a job runs when one has died"
+ok "the dead one is replaced" until_ok 180 ready_is 2
+
+# A restart: what waited is nobody's, and is made anew.
+before=$(virsh -q list --name | grep mayfly-p- | sort)
+restart_mayflyd >/dev/null
+ok "after a restart two wait" until_ok 180 ready_is 2
+is "$(comm -12 <(echo "$before") <(virsh -q list --name | grep mayfly-p- | sort))" "" "others than before"
+
+# A job in a machine that waited survives the daemon.
+mayfly run --template tiny -- sh -c 'echo one; sleep 8; echo two; exit 4' </dev/null >"$logs/out" 2>/dev/null &
+client=$!
+until_ok 60 test -s "$logs/out"
+restart_mayflyd >/dev/null
+wait "$client"
+is $? 4 "a job in such a machine goes on when mayflyd restarts"
+is "$(tr '\n' ' ' <"$logs/out")" "one two " "to the last line"
+
+# Starts that fail are tried again later and later, and the reason is told.
+sed -i "s#^image=.*#&\ndomain=/etc/mayfly/broken.xml#" "$template"
+sed "s/machine='q35'/machine='nosuch'/" /usr/share/mayfly/templates/domain.xml >/etc/mayfly/broken.xml
+restart_mayflyd >/dev/null
+problem() { [ "$(pool_of '.problem != null and .retry != null')" = true ]; }
+ok "a pool that cannot be filled is tried again later" until_ok 120 problem
+like "$(mayfly pool list)" "starting the domain" "and says why"
+sed -i '/^domain=/d' "$template"
+
+# No pool, no machines.
+pool 0
+gone() { [ "$(idle_machines)" = 0 ]; }
+ok "a pool that is not wanted goes" until_ok 60 gone
+is "$(find /var/lib/mayfly/overlays /run/mayfly/machines /var/lib/mayfly/pool -mindepth 1 2>/dev/null)" "" "and leaves nothing"
+ok "every port is free" until_ok 60 ports_free
+mayfly_done
