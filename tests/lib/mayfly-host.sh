@@ -55,6 +55,7 @@ restart_mayflyd() {
 }
 
 mayfly_down() {
+  [ "$tap_failed" = 0 ] || ! alive mayflyd || tell_failures
   halt mayflyd
   halt mayfly-netd
 }
@@ -75,7 +76,6 @@ tell_failures() {
 
 # mayfly_done: ends the daemons, looks for what sanitizers and GLib said, and ends the script.
 mayfly_done() {
-  [ "$tap_failed" = 0 ] || ! alive mayflyd || tell_failures
   mayfly_down
   umount -l "$by_hand" 2>/dev/null
   is "$(grep -lE 'ERROR: (Address|Leak)Sanitizer|runtime error:|-CRITICAL \*\*|assertion failed' "$logs"/*.log)" "" \
