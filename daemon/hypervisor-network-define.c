@@ -65,10 +65,21 @@ describe(virNetworkPtr network, unsigned int flags)
   return copy;
 }
 
+/* One that somebody removed since it was looked up is as good as none. */
 static gboolean
 require_ours(Network *self, const char *name, GError **error)
 {
+  virResetLastError();
   g_autofree char *xml = describe(self->network, 0);
+  const virError *last = *xml == '\0' ? virGetLastError() : NULL;
+  if (last != NULL && last->code == VIR_ERR_NO_NETWORK) {
+    g_clear_pointer(&self->network, virNetworkFree);
+    return TRUE;
+  }
+  if (last != NULL) {
+    mf_hypervisor_take_error(error, "network %s cannot be read", name);
+    return FALSE;
+  }
   if (mf_network_xml_is_ours(xml))
     return TRUE;
   g_set_error(error, MF_ERROR, MF_ERROR_CONFLICT,
@@ -89,7 +100,8 @@ look(Network *self, const MfConfig *config, MfPortTable *ports, GError **error)
   if (self->network != NULL) {
     if (!require_ours(self, config->network, error))
       return FALSE;
-    virNetworkGetUUIDString(self->network, uuid);
+    if (self->network != NULL)
+      virNetworkGetUUIDString(self->network, uuid);
   }
   g_autofree char *path = mf_path_data("templates/network.xml");
   self->wanted = mf_network_xml_format(path, config, ports, uuid[0] != '\0' ? uuid : NULL, error);
@@ -226,6 +238,8 @@ mf_hypervisor_network_remove(const MfConfig *config, GError **error)
     return TRUE;
   if (!require_ours(&self, config->network, error))
     return FALSE;
+  if (self.network == NULL)
+    return TRUE;
   if ((virNetworkIsActive(self.network) == 1 && virNetworkDestroy(self.network) < 0) ||
       (virNetworkIsPersistent(self.network) == 1 && virNetworkUndefine(self.network) < 0)) {
     mf_hypervisor_take_error(error, "network %s cannot be removed", config->network);

@@ -46,7 +46,8 @@ struct _MfHypervisor {
   guint running[MF_CONNECTION_LAST_];
   MfLink *link; /* NULL while down */
   MfLink *opening;
-  char *problem; /* while down */
+  char *problem;    /* while down */
+  gboolean settled; /* it has been up, or could not be reached, once */
   char *versions;
   char *label;
   gboolean told_down; /* "connection" FALSE was the last that was said */
@@ -116,8 +117,9 @@ MfLink *mf_link_ref(MfLink *link);
 void mf_link_unref(MfLink *link);
 
 /*
- * hypervisor-host.c: what libvirt says of itself and QEMU; whom it runs QEMU as, from its capabilities XML ("+64055:+64055",
- * NULL: it does not say); the number of that user's group, -1 if there is no label. (transfer full)
+ * hypervisor-host.c: what libvirt says of itself and QEMU; whom it runs QEMU as, from its
+ * capabilities XML ("+64055:+64055", NULL: it does not say); the number of that user's group, -1 if
+ * there is no label. (transfer full)
  */
 char *mf_hypervisor_host_versions(virConnectPtr connection);
 char *mf_hypervisor_host_label(const char *capabilities);

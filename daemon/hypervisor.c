@@ -67,7 +67,7 @@ mf_hypervisor_class_init(MfHypervisorClass *class)
 static void
 mf_hypervisor_init(MfHypervisor *self)
 {
-  self->problem = g_strdup("still connecting to libvirtd: try again in a moment");
+  self->problem = g_strdup("mayflyd is still connecting to libvirtd");
   self->workers = g_thread_pool_new(mf_hypervisor_call_run, NULL,
                                     MF_CONNECTION_LAST_ * MF_CONNECTION_MAX_CALLS, FALSE, NULL);
   for (guint i = 0; i < MF_CONNECTION_LAST_; i++)
@@ -95,6 +95,12 @@ gboolean
 mf_hypervisor_is_up(MfHypervisor *self)
 {
   return self->link != NULL;
+}
+
+gboolean
+mf_hypervisor_is_connecting(MfHypervisor *self)
+{
+  return self->link == NULL && !self->settled;
 }
 
 const char *
@@ -133,6 +139,7 @@ mf_hypervisor_set_down(MfHypervisor *self, const char *problem)
   g_autoptr(MfHypervisor) keep = g_object_ref(self);
 
   self->link = NULL;
+  self->settled = TRUE;
   g_free(self->problem);
   self->problem = g_strdup(problem);
   for (guint i = 0; i < MF_CONNECTION_LAST_; i++)

@@ -39,6 +39,8 @@ MfHypervisor *mf_hypervisor_new(const MfConfig *config);
 gboolean mf_hypervisor_is_up(MfHypervisor *self);
 /* What to tell a user while it is down: one sentence. NULL while up. */
 const char *mf_hypervisor_problem(MfHypervisor *self);
+/* Down only because the daemon has just started: libvirtd has neither answered nor refused yet. */
+gboolean mf_hypervisor_is_connecting(MfHypervisor *self);
 /* libvirt and QEMU versions as JSON-able text, valid while up. (nullable) */
 const char *mf_hypervisor_versions(MfHypervisor *self);
 /* Whom QEMU runs as, a DAC label like "+64055:+64055", valid while up. (nullable) */

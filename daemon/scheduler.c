@@ -137,7 +137,9 @@ new_id(MfScheduler *self)
 static gboolean
 check_open(MfScheduler *self, GError **error)
 {
-  const char *problem = mf_scheduler_problem(self);
+  /* Just started: the job waits as others do, until libvirtd has answered. */
+  const char *problem = mf_hypervisor_is_connecting(self->hypervisor) ? self->accel_problem
+                                                                      : mf_scheduler_problem(self);
   if (self->draining)
     g_set_error_literal(error, MF_ERROR, MF_ERROR_BUSY,
                         "this host is being drained and takes no new jobs: try again later");

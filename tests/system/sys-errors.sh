@@ -97,6 +97,8 @@ if [ "$kvm" = true ]; then
 else
   like "$(api GET /v1/info | jq -r .accel.reason)" "KVM|/dev/kvm" "why KVM is not used is told"
   restart_mayflyd >/dev/null 2>&1
+  accel_known() { [ "$(api GET /v1/info | jq -r .accel.reason)" != null ]; }
+  ok "the verdict on KVM" until_ok 60 accel_known
   refused "accel=kvm without KVM" 125 "KVM|kvm" --template tiny -- true
 fi
 rm /etc/mayfly/mayfly.conf.d/zz.conf

@@ -195,7 +195,11 @@ test_unprivileged(void)
   g_autofree char *disk = new_overlay("unprivileged.qcow2");
   g_autofree char *own_cache = in_folder("cache-nobody");
   Result result = {.loop = loop};
-  MfInjectOptions options = {program, "tcg", PATIENCE, own_cache, "nobody"};
+  /* The build may lie where only its owner gets. */
+  g_autofree char *copy = in_folder("mayfly-inject");
+  g_autofree char *install = g_strdup_printf("install -m 755 '%s' '%s'", program, copy);
+  run_shell(install);
+  MfInjectOptions options = {copy, "tcg", PATIENCE, own_cache, "nobody"};
   g_autoptr(MfInjectPlan) plan = mf_inject_plan_new(disk, &image);
   mf_inject_plan_file(plan, "/etc/hostname", 0644, 0, 0, "nobody's\n", 9);
   run_shell("chmod 755 .; chown nobody unprivileged.qcow2");
@@ -321,7 +325,9 @@ test_prepare(void)
 {
   g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
   g_autofree char *agent = in_folder("agent");
-  run_shell("head -c 1M /dev/urandom > agent; mkdir -p image; cp golden.qcow2 image/disk.qcow2");
+  g_autofree char *runner = in_folder("gitlab-runner");
+  run_shell("head -c 1M /dev/urandom > agent; mkdir -p image; cp golden.qcow2 image/disk.qcow2; "
+            "head -c 6M /dev/urandom > gitlab-runner; chmod 755 gitlab-runner");
   MfImage *made = g_new0(MfImage, 1);
   g_atomic_ref_count_init(&made->refs);
   made->name = g_strdup("test");
@@ -332,12 +338,15 @@ test_prepare(void)
   made->init = g_strdup("systemd");
   Result result = {.loop = loop};
   MfInjectOptions options = {program, "tcg", PATIENCE, cache, NULL};
-  mf_image_prepare_async(made, agent, NULL, &options, NULL, on_prepare, &result);
+  mf_image_prepare_async(made, agent, runner, &options, NULL, on_prepare, &result);
   g_main_loop_run(loop);
   g_assert_no_error(result.error);
   struct stat st;
   g_assert_cmpint(stat(result.path, &st), ==, 0);
   g_assert_cmpint(st.st_mode & 07777, ==, 0444);
+  g_autofree char *stat_runner = debugfs(result.path, "stat /usr/local/bin/gitlab-runner");
+  has(stat_runner, "Mode:  0755");
+  has(stat_runner, "Size: 6291456");
   g_autofree char *stat_agent = debugfs(result.path, "stat /usr/local/lib/mayfly/mayfly-agent");
   has(stat_agent, "Mode:  0755");
   g_autofree char *link =
