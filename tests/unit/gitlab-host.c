@@ -440,14 +440,23 @@ on_request(SoupServer *server, SoupServerMessage *message, const char *path, GHa
 
 /* The host */
 
-/* A start, one step a turn. */
+static gboolean
+is_watched(Host *self, HostJob *job)
+{
+  for (guint i = 0; i < self->watchers->len; i++)
+    if (g_object_get_data(self->watchers->pdata[i], "job") == job)
+      return TRUE;
+  return FALSE;
+}
+
+/* A start, one step a turn, while somebody looks: on a busy host a driver comes late. */
 static gboolean
 on_tick(gpointer data)
 {
   Host *self = data;
   for (guint i = 0; i < self->jobs->len; i++) {
     HostJob *job = self->jobs->pdata[i];
-    if (self->never_ready || job->spec == NULL)
+    if (self->never_ready || job->spec == NULL || !is_watched(self, job))
       continue;
     if (job->position > 0) {
       job->position--;
