@@ -6,7 +6,7 @@
 
 MAYFLY_SOURCE=${MAYFLY_SOURCE:-$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")}
 MAYFLY_BUILD=${MAYFLY_BUILD:-$MAYFLY_SOURCE/.build/dev}
-lab=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-lab.XXXXXX")
+lab=$(mktemp -d "${lab_base:-${TMPDIR:-/tmp}}/mayfly-lab.XXXXXX")
 lab_programs=$MAYFLY_BUILD/tests/gitlab
 lab_runner=stand-in
 lab_pids=()
@@ -94,7 +94,7 @@ ci() {
 
 # ci_done ID [SECONDS]: waits for its final state.
 ci_done() {
-  until_ok "${2:-240}" test -s "$lab/gitlab/jobs/$1/done"
+  until_ok "${2:-480}" test -s "$lab/gitlab/jobs/$1/done"
 }
 
 # ci_state ID: "success - -", "failed REASON CODE" or nothing.
@@ -118,7 +118,7 @@ ci_control() {
 
 # ends ID STATE NAME [SECONDS]: the job's final state; its trace is shown if that is another.
 ends() {
-  ci_done "$1" "${4:-240}"
+  ci_done "$1" "${4:-480}"
   is "$(ci_state "$1")" "$2" "$3"
   [ "$(ci_state "$1")" = "$2" ] || note "$(tail -c 3000 "$lab/gitlab/jobs/$1/trace" | tr -d '\r\0')"
 }
