@@ -307,7 +307,7 @@ mf_api_jobs_stats(MfApiRequest *request)
   }
   mf_api_request_hold(request, NULL, NULL);
   mf_hypervisor_stats_async(mf_scheduler_get_hypervisor(request->api->scheduler),
-                            mf_job_get_id(job), request->cancellable, on_stats,
+                            mf_job_get_machine(job), request->cancellable, on_stats,
                             mf_api_request_ref(request));
 }
 

@@ -301,6 +301,12 @@ mf_job_get_name(MfJob *self)
   return self->name;
 }
 
+const char *
+mf_job_get_machine(MfJob *self)
+{
+  return self->machine;
+}
+
 uid_t
 mf_job_get_owner(MfJob *self)
 {

@@ -34,6 +34,7 @@ mf_hypervisor_stats_async(MfHypervisor *self, const char *id, GCancellable *canc
                           GAsyncReadyCallback callback, gpointer data)
 {
   g_autoptr(GTask) task = g_task_new(self, cancellable, callback, data);
+  g_assert_true(g_str_has_prefix(id, "p-"));
   MfDomainStats *stats = g_new0(MfDomainStats, 1);
   stats->resident = 4096;
   g_task_return_pointer(task, stats, g_free);
@@ -157,6 +158,7 @@ mf_job_finalize(GObject *object)
   g_free(self->id);
   g_free(self->name);
   g_free(self->key);
+  g_free(self->machine);
   g_free(self->cancelled);
   g_ptr_array_unref(self->execs);
   g_clear_pointer(&self->console, mf_output_log_unref);
@@ -187,6 +189,12 @@ const char *
 mf_job_get_name(MfJob *self)
 {
   return self->name;
+}
+
+const char *
+mf_job_get_machine(MfJob *self)
+{
+  return self->machine;
 }
 
 MfExec *
@@ -337,6 +345,7 @@ fake_scheduler_add(MfScheduler *self, const char *id, uid_t owner, MfJobState st
 {
   MfJob *job = g_object_new(mf_job_get_type(), NULL);
   job->id = g_strdup(id);
+  job->machine = g_strconcat("p-", id, NULL);
   job->owner = owner;
   job->state = state;
   g_ptr_array_add(self->jobs, job);

@@ -30,6 +30,7 @@ struct _MfJob {
   MfOutputLog *console;
   GPtrArray *execs;
   char *name, *key;
+  char *machine;   /* "p-" and its id, as if it had waited */
   char *cancelled; /* the reason given */
   MfResult ended;  /* by its client's word */
   int end_code;
