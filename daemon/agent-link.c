@@ -125,7 +125,9 @@ void
 mf_agent_link_send_document(MfAgentLink *self, guint type, guint exec, MfJson *document)
 {
   gsize length;
-  const char *text = json_object_to_json_string_length(document, JSON_C_TO_STRING_PLAIN, &length);
+  /* Base64 may be slashes for the most part: with each escaped it would be twice as long. */
+  const char *text = json_object_to_json_string_length(
+      document, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &length);
   gsize at = 0;
   do {
     gsize piece = MIN(length - at, MF_FRAME_MAX_PAYLOAD);

@@ -91,6 +91,22 @@ send_file(MfMachine *self, const char *path, guint mode, const void *data, gsize
   explicit_bzero(text, strlen(text));
 }
 
+/* What stands in such a document beside path and content, and a byte of a path as JSON. */
+#define PUT_REST 128
+#define PUT_BYTE 6
+
+gboolean
+mf_machine_can_bring(const MfJob *job)
+{
+  for (guint i = 0; job->spec->files != NULL && i < job->spec->files->len; i++) {
+    const MfFile *file = g_ptr_array_index(job->spec->files, i);
+    gsize base64 = (g_bytes_get_size(file->content) + 2) / 3 * 4;
+    if (base64 + strlen(file->path) * PUT_BYTE + PUT_REST > MF_FRAME_MAX_DOCUMENT)
+      return FALSE;
+  }
+  return TRUE;
+}
+
 /* Frames are handled in order: an exec that is sent after this finds all of it. */
 static void
 send_config(MfMachine *self)

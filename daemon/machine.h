@@ -48,6 +48,8 @@ typedef struct {
 MfMachine *mf_machine_new_waiting(const MfHost *host, const MfMachineSpec *spec);
 /* Begins a cold start. */
 void mf_machine_start(MfMachine *self);
+/* What @job brings fits through the agent's link; else it needs a machine made for it. */
+gboolean mf_machine_can_bring(const MfJob *job);
 /*
  * mf_machine_assign() - a machine that waits, and is up, serves @job from now on, and never
  * another. Its execs may be run at once: what the job brings gets there before them. The job's

@@ -52,6 +52,15 @@ mf_scheduler_why_not(const MfGrant *grant, gpointer data)
                                        mf_scheduler_disk_free(self), self->config);
 }
 
+/* One that waits. (transfer full); NULL: none is as @job asks. */
+static MfMachine *
+take_machine(MfScheduler *self, const MfJob *job)
+{
+  return mf_machine_can_bring(job)
+             ? mf_pool_take(self->pool, job->template, job->image, &job->grant)
+             : NULL;
+}
+
 static void
 admit(MfScheduler *self, MfEntry *entry, MfMachine *machine)
 {
@@ -74,9 +83,7 @@ admit_next(MfScheduler *self)
     return FALSE;
   MfEntry *head = g_ptr_array_index(order, 0);
   g_autofree char *why = why_none(self);
-  MfMachine *machine = why == NULL ? mf_pool_take(self->pool, head->job->template, head->job->image,
-                                                  &head->job->grant)
-                                   : NULL;
+  MfMachine *machine = why == NULL ? take_machine(self, head->job) : NULL;
   if (why == NULL && machine == NULL)
     why = mf_scheduler_why_not(&head->job->grant, self);
   if (why == NULL) {

@@ -7,6 +7,7 @@
 #include "daemon/frame.h"
 #include "daemon/job-private.h"
 #include "daemon/json.h"
+#include "daemon/machine.h"
 #include "daemon/record.h"
 
 static char *directory;
@@ -371,6 +372,19 @@ remove_all(void)
   g_rmdir(directory);
 }
 
+/* A file that is within a job's limit may still be too long for one document of the link. */
+static void
+test_bring(void)
+{
+  for (guint mib = 2; mib <= 4; mib += 2) {
+    g_autofree char *content = g_strnfill((mib << 20) - 16, 'x');
+    g_autofree char *text =
+        g_strdup_printf("{\"files\":[{\"path\":\"/f\",\"content\":\"%s\"}]}", content);
+    g_autoptr(MfJob) job = new_job(mib == 2 ? "brings-2" : "brings-4", text);
+    g_assert_cmpint(mf_machine_can_bring(job), ==, mib == 2);
+  }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -388,6 +402,7 @@ main(int argc, char **argv)
   g_test_add_func("/job/limit-after-restart", test_limit_after_restart);
   g_test_add_func("/job/console-of-finished", test_console_of_finished);
   g_test_add_func("/job/most-execs", test_most_execs);
+  g_test_add_func("/job/bring", test_bring);
   int rc = g_test_run();
   remove_all();
   g_free(directory);
