@@ -83,14 +83,16 @@ admit_next(MfScheduler *self)
     return FALSE;
   MfEntry *head = g_ptr_array_index(order, 0);
   g_autofree char *why = why_none(self);
-  MfMachine *machine = why == NULL ? take_machine(self, head->job) : NULL;
+  /* What no job could start now is no reason to end those that wait. */
+  gboolean able = why == NULL;
+  MfMachine *machine = able ? take_machine(self, head->job) : NULL;
   if (why == NULL && machine == NULL)
     why = mf_scheduler_why_not(&head->job->grant, self);
   if (why == NULL) {
     admit(self, head, machine);
     return TRUE;
   }
-  if (!self->draining)
+  if (able)
     mf_pool_make_room(self->pool);
   for (guint i = 0; i < order->len; i++)
     set_position(g_ptr_array_index(order, i), i + 1, why);
