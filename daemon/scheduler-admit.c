@@ -37,7 +37,7 @@ why_none(MfScheduler *self)
   const char *problem = mf_scheduler_problem(self);
   if (problem != NULL)
     return g_strdup(problem);
-  if (!self->prepared || !self->recovered || self->host.accel == NULL)
+  if (!self->prepared || !self->cleared || self->host.accel == NULL)
     return g_strdup("mayflyd is getting ready");
   return NULL;
 }
@@ -104,7 +104,7 @@ on_pool(gpointer data)
 {
   MfScheduler *self = data;
   self->pool_timer = 0;
-  if (self->prepared && self->recovered && !self->reaping && self->host.accel != NULL)
+  if (self->prepared && self->cleared && !self->reaping && self->host.accel != NULL)
     mf_pool_look(self->pool, mf_queue_length(self->queue) > 0);
   return G_SOURCE_REMOVE;
 }

@@ -38,6 +38,8 @@ struct _MfScheduler {
   gboolean prepared; /* libvirt has our pool and filters */
   gboolean recovered;
   gboolean reaping;
+  gboolean cleared; /* of the machines that nobody owned when we started */
+  guint leftovers;  /* of those, until then: being destroyed */
   guint pump_idle, reap_timer, pool_timer;
   char *jobs_folder;
   GCancellable *cancellable;

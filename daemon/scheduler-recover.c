@@ -167,12 +167,28 @@ is_owned(MfScheduler *self, const char *id)
   return mf_scheduler_by_machine(self, id) != NULL || mf_pool_find(self->pool, id) != NULL;
 }
 
+/* A machine that waited when the daemon before this one ended still has its port, which looks free:
+ * nothing starts before it is gone, or cannot be ended now. */
+static void
+check_cleared(MfScheduler *self)
+{
+  if (self->cleared || self->leftovers > 0)
+    return;
+  self->cleared = TRUE;
+  mf_scheduler_pump(self);
+}
+
 static void
 on_reaped_domain(GObject *source, GAsyncResult *result, gpointer data)
 {
+  g_autoptr(MfScheduler) self = data;
   g_autoptr(GError) error = NULL;
   if (!mf_hypervisor_destroy_finish(MF_HYPERVISOR(source), result, &error))
     g_info("a left-over domain stays for now: %s", error->message);
+  if (self->cleared)
+    return;
+  self->leftovers--;
+  check_cleared(self);
 }
 
 static void
@@ -207,8 +223,11 @@ on_reap_domains(GObject *source, GAsyncResult *result, gpointer data)
   for (char **id = domains; *id != NULL; id++)
     if (!is_owned(self, *id)) {
       g_message("domain %s%s belongs to no job: destroying it", MF_DOMAIN_PREFIX, *id);
-      mf_hypervisor_destroy_async(self->hypervisor, *id, NULL, on_reaped_domain, NULL);
+      self->leftovers += !self->cleared;
+      mf_hypervisor_destroy_async(self->hypervisor, *id, NULL, on_reaped_domain,
+                                  g_object_ref(self));
     }
+  check_cleared(self);
   find_lost(self, (const char *const *)domains);
 }
 
