@@ -23,6 +23,7 @@ typedef struct {
   MfGitlabConfig *config;
   MfGitlabWishes *wishes;
   char *template;
+  guint64 longest; /* seconds that a machine of it may live; 0: it sets no limit */
   MfJson *info;    /* of the host */
   gboolean blamed; /* the error is of the job's own making */
 } Prepare;
@@ -63,6 +64,17 @@ check_services(const Prepare *self, GError **error)
   return FALSE;
 }
 
+static guint64
+longest_of(MfJson *templates, const char *name)
+{
+  for (gsize i = 0; i < mf_document_count(templates); i++) {
+    MfJson *template = mf_document_item(templates, i);
+    if (g_strcmp0(mf_document_text(template, "name"), name) == 0)
+      return mf_document_uint(template, "max_timeout");
+  }
+  return 0;
+}
+
 static gboolean
 choose_template(Prepare *self, GError **error)
 {
@@ -74,6 +86,7 @@ choose_template(Prepare *self, GError **error)
   self->template = mf_gitlab_config_find_template(self->config, self->wishes->image,
                                                   self->wishes->image_shown, templates, error);
   self->blamed = self->template == NULL;
+  self->longest = longest_of(templates, self->template);
   return self->template != NULL;
 }
 
@@ -128,13 +141,15 @@ keep_time(const Prepare *self)
   return MIN(asked, most);
 }
 
-/* The job's own, and a margin, so that it is GitLab that ends a job whose time is up. The host's
- * limit may cut the margin, but not the job's time: that is refused. */
+/* The job's own, and a margin, so that it is GitLab that ends a job whose time is up. The limit of
+ * host or template may cut the margin, but not the job's time: that is refused. */
 static guint64
 machine_time(const Prepare *self)
 {
   guint64 timeout = self->wishes->timeout;
   guint64 most = mf_document_uint(mf_document_member(self->info, "limits"), "timeout");
+  if (self->longest > 0)
+    most = most > 0 ? MIN(most, self->longest) : self->longest;
   guint64 wanted = timeout > 0 ? timeout + self->config->margin : 0;
   return most > 0 && timeout <= most ? MIN(wanted, most) : wanted;
 }

@@ -390,7 +390,7 @@ info(const Host *self)
 }
 
 static MfJson *
-templates(void)
+templates(const Host *self)
 {
   static const char *const names[] = {"default", "tiny"};
   MfJson *json = json_object_new_object();
@@ -398,6 +398,7 @@ templates(void)
   for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
     MfJson *template = json_object_new_object();
     mf_json_add_string(template, "name", names[i]);
+    mf_json_add_uint(template, "max_timeout", self->longest);
     json_object_array_add(list, template);
   }
   mf_json_add(json, "templates", list);
@@ -425,7 +426,7 @@ on_request(SoupServer *server, SoupServerMessage *message, const char *path, GHa
   if (strcmp(path, "/v1/info") == 0)
     answer(message, 200, info(self));
   else if (strcmp(path, "/v1/templates") == 0)
-    answer(message, 200, templates());
+    answer(message, 200, templates(self));
   else if (strcmp(path, "/v1/jobs") == 0 && post)
     post_job(self, message);
   else if (strcmp(path, "/v1/jobs") == 0)

@@ -45,6 +45,7 @@ struct Host {
   const char *drop;   /* "POST /v1/jobs": its answer gets lost, once */
   const char *refuse; /* code of a problem for POST /v1/jobs */
   const char *runner; /* version of gitlab-runner in the machines */
+  guint64 longest;    /* max_timeout of its templates */
   gboolean never_ready, fail_boot;
 };
 

@@ -108,6 +108,20 @@ test_prepare_default(void)
   host_free(host);
 }
 
+/* Of job and margin, a template's limit cuts the margin alone. */
+static void
+test_prepare_limit(void)
+{
+  Host *host = host_new();
+  host->longest = 100;
+  g_autoptr(Driver) cut = prepare(host, JOB(""), 0);
+  g_assert_cmpstr(value(host_job(host, 0)->spec, "timeout"), ==, "100");
+  host->longest = 50;
+  g_autoptr(Driver) whole = prepare(host, JOB(""), 0);
+  g_assert_cmpstr(value(host_job(host, 1)->spec, "timeout"), ==, "360");
+  host_free(host);
+}
+
 static void
 test_prepare_blame(void)
 {
@@ -435,6 +449,7 @@ main(int argc, char **argv)
   g_test_add_func("/gitlab/config", test_config);
   g_test_add_func("/gitlab/prepare", test_prepare);
   g_test_add_func("/gitlab/prepare/default", test_prepare_default);
+  g_test_add_func("/gitlab/prepare/limit", test_prepare_limit);
   g_test_add_func("/gitlab/prepare/blame", test_prepare_blame);
   g_test_add_func("/gitlab/prepare/again", test_prepare_again);
   g_test_add_func("/gitlab/prepare/fails", test_prepare_fails);
