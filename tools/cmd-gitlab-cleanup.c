@@ -44,10 +44,13 @@ static gboolean
 ask_for_end(MfGitlabSession *session, MfJson *job, GError **error)
 {
   const char *state = mf_document_text(job, "state");
+  const char *status = session->contract.job_status;
   gboolean up = g_strcmp0(state, "ready") == 0 || g_strcmp0(state, "running") == 0;
+  if (g_strcmp0(status, "running") == 0 && mf_gitlab_stage_failed_early(job))
+    status = "failed";
   const char *reason = "its GitLab job ended before it was prepared";
   for (guint i = 0; up && i < G_N_ELEMENTS(ends); i++) {
-    if (g_strcmp0(session->contract.job_status, ends[i].status) != 0)
+    if (g_strcmp0(status, ends[i].status) != 0)
       continue;
     if (ends[i].result != NULL)
       return post_end(session, job, ends[i].result, error);

@@ -65,7 +65,9 @@ static void
 tell_end(const MfGitlabSession *session, MfJson *job, const char *stage, MfGitlabStageEnd end,
          int code)
 {
-  gboolean failed = g_strcmp0(session->contract.job_status, "failed") == 0;
+  const char *status = session->contract.job_status;
+  gboolean failed = g_strcmp0(status, "failed") == 0 ||
+                    (g_strcmp0(status, "running") == 0 && mf_gitlab_stage_failed_early(job));
   gboolean last = g_strcmp0(stage, "cleanup_file_variables") == 0 && failed;
   gboolean first = g_strcmp0(stage, "prepare_script") == 0 && code != 0;
   if (mf_document_uint(job, "keep_on_failure") == 0 || end == MF_GITLAB_STAGE_LOST)

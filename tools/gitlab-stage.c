@@ -79,6 +79,33 @@ mf_gitlab_stage_failed_with(MfJson *job)
   return other != 0 ? other : 1;
 }
 
+/* The stages that follow whatever became of those before. */
+static gboolean
+is_aftermath(MfJson *exec)
+{
+  static const char *const prefixes[] = {"archive_cache", "cleanup_file_variables/",
+                                         "clear_worktree/", "upload_artifacts"};
+  for (guint i = 0; i < G_N_ELEMENTS(prefixes); i++)
+    if (is_of_stage(exec, prefixes[i]))
+      return TRUE;
+  return FALSE;
+}
+
+gboolean
+mf_gitlab_stage_failed_early(MfJson *job)
+{
+  MfJson *execs = mf_document_member(job, "execs");
+  for (gsize i = mf_document_count(execs); i > 0; i--) {
+    MfJson *exec = mf_document_item(execs, i - 1);
+    if (is_of_stage(exec, "build_script/") || is_of_stage(exec, "step_") ||
+        is_of_stage(exec, "after_script/"))
+      return FALSE;
+    if (!is_aftermath(exec))
+      return failure_of(exec) != 0;
+  }
+  return FALSE;
+}
+
 static MfJson *
 new_exec(const char *stage, GBytes *script)
 {

@@ -20,6 +20,10 @@ typedef enum {
 MfGitlabStageEnd mf_gitlab_stage_run(MfGitlabSession *session, MfJson *job, const char *stage,
                                      GBytes *script, int *ret_code, GError **error);
 
+/* A stage before its script failed, so that there was none: of such a job the runner says to the
+ * end that it is running. @job: its document. */
+gboolean mf_gitlab_stage_failed_early(MfJson *job);
+
 /* The status that a failed job is recorded with: that of its own script, even if after_script or an
  * upload failed as well; 1 if no stage says. @job: its document. */
 int mf_gitlab_stage_failed_with(MfJson *job);

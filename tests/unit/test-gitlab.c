@@ -442,6 +442,31 @@ test_keep(void)
   host_free(host);
 }
 
+/* The runner says “running” to the end of a job that never came to its script. */
+static void
+test_keep_early(void)
+{
+  static const char *const stages[] = {"prepare_script", "get_sources"};
+  for (guint i = 0; i < G_N_ELEMENTS(stages); i++) {
+    Host *host = host_new();
+    g_autoptr(Driver) ready = prepare(
+        host, JOB(",\"variables\":[{\"key\":\"MAYFLY_KEEP_ON_FAILURE\",\"value\":\"10m\"}]"), 0);
+    g_autoptr(Driver) first = named_stage(host, "prepare_script", "exit 0", 0);
+    g_autoptr(Driver) failed = named_stage(host, stages[i], "exit 128", 1);
+    if (i == 1) {
+      g_autoptr(Driver) upload = named_stage(host, "upload_artifacts_on_failure", "exit 0", 0);
+      g_autoptr(Driver) last = named_stage(host, "cleanup_file_variables", "exit 0", 0);
+      says(last->out, "mayfly exec -it j0 -- sh");
+    } else {
+      says(failed->out, "mayfly exec -it j0 -- sh");
+    }
+    cleanup(host, "running");
+    g_assert_cmpstr(host_job(host, 0)->end, ==, "{\"result\":\"failed\",\"exit_code\":128}");
+    g_assert_cmpstr(host_job(host, 0)->state, ==, "ready");
+    host_free(host);
+  }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -464,5 +489,6 @@ main(int argc, char **argv)
   g_test_add_func("/gitlab/run/killed", test_run_killed);
   g_test_add_func("/gitlab/cleanup", test_cleanup);
   g_test_add_func("/gitlab/keep", test_keep);
+  g_test_add_func("/gitlab/keep/early", test_keep_early);
   return g_test_run();
 }
