@@ -27,6 +27,20 @@ by_creation(gconstpointer a, gconstpointer b)
                                                     : first->job->created > second->job->created;
 }
 
+/* Nobody goes on with such a job. What has nothing but secrets was being made when the daemon
+ * ended, and its client was never told of it; other files are not touched. */
+static void
+drop_unloadable(const char *folder)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *begun = g_build_filename(folder, "record.json.new", NULL);
+  if (!mf_record_wipe_secrets(folder, &error))
+    g_warning("%s, ignoring", error->message);
+  g_unlink(begun);
+  if (g_rmdir(folder) == 0)
+    g_message("%s was not finished, and is removed", folder);
+}
+
 static void
 load_one(MfScheduler *self, const char *name)
 {
@@ -35,6 +49,7 @@ load_one(MfScheduler *self, const char *name)
   g_autoptr(MfJob) job = mf_job_load(folder, self->config->output_limit, &error);
   if (job == NULL) {
     g_warning("%s, ignoring", error->message);
+    drop_unloadable(folder);
     return;
   }
   if (job->state != MF_JOB_FINISHED) {

@@ -56,6 +56,13 @@ done
 clean "$first" "killed while it started"
 clean "$third" "killed while it was queued"
 
+# Killed in between a job's variables and its record: nobody was told of it, and nothing of it stays.
+install -d -o mayfly -g mayfly -m 700 /var/lib/mayfly/jobs/begun
+echo "{\"env\":{\"TOKEN\":\"$secret\"}}" >/var/lib/mayfly/jobs/begun/secrets.json
+chown mayfly:mayfly /var/lib/mayfly/jobs/begun/secrets.json
+restart_mayflyd >/dev/null
+ok "what was not recorded is wiped" until_ok 20 test ! -e /var/lib/mayfly/jobs/begun
+
 # While it boots, with a polite end.
 id=$(post '{"template":"tiny","exec":{"argv":["echo","again"]}}')
 ok "it boots" until_ok 60 in_phase "$id" booting
