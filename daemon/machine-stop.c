@@ -22,6 +22,9 @@ gone(MfMachine *self)
     g_unlink(path);
   }
   g_rmdir(self->sockets);
+  /* Of a machine that no job got, nobody asks for what its console said. */
+  if (self->job == NULL)
+    g_unlink(self->log);
   if (self->port != NULL)
     mf_network_release(self->host->network, g_steal_pointer(&self->port));
   mf_machine_set_timing(self, MF_TIMING_TEARDOWN,

@@ -26,7 +26,6 @@ typedef struct {
   char *image;    /* reference */
   char *digest;
   MfGrant grant;
-  char *console;
   gint64 since; /* real time of its state */
 } Member;
 
@@ -59,7 +58,6 @@ member_free(gpointer data)
   g_free(self->stamp);
   g_free(self->image);
   g_free(self->digest);
-  g_free(self->console);
   g_free(self);
 }
 
@@ -141,7 +139,6 @@ on_gone(MfMachine *machine, gpointer data)
 {
   Member *member = data;
   MfPool *self = member->pool;
-  g_unlink(member->console);
   self->hooks.count(&member->grant, FALSE, self->data);
   g_ptr_array_remove(self->members, member);
   self->hooks.changed(self->data);
@@ -181,9 +178,9 @@ start_one(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp,
   member->image = mf_image_reference(image);
   member->digest = g_strdup(image->digest);
   member->grant = *grant;
-  member->console = g_build_filename(self->folder, name, NULL);
+  g_autofree char *console = g_build_filename(self->folder, name, NULL);
   g_mkdir_with_parents(self->folder, 0700);
-  MfMachineSpec spec = {id, template, image, *grant, member->console};
+  MfMachineSpec spec = {id, template, image, *grant, console};
   member->machine = mf_machine_new_waiting(self->host, &spec);
   g_signal_connect(member->machine, "up", G_CALLBACK(on_up), member);
   g_signal_connect(member->machine, "down", G_CALLBACK(on_down), member);
