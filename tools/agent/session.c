@@ -119,11 +119,13 @@ set_environment(MfSession *self, MfDocument *document)
 }
 
 /* Also to the file, so that an agent that is started again knows it. */
-static void
+static char *
 take_config(MfSession *self, MfDocument *document, const void *data, size_t length)
 {
   set_environment(self, document);
-  mf_util_write_file(JOB_FILE, 0600, data, length);
+  if (mf_util_write_file(JOB_FILE, 0600, data, length))
+    return NULL;
+  return mf_util_printf(JOB_FILE " cannot be written in this machine: %s", strerror(errno));
 }
 
 static void
@@ -163,7 +165,7 @@ take_document(MfSession *self, const MfFrame *frame, MfDocument *document, const
     take_welcome(self, document);
     break;
   case MF_FRAME_CONFIG:
-    take_config(self, document, data, length);
+    error = take_config(self, document, data, length);
     break;
   case MF_FRAME_EXEC:
     mf_exec_start(&self->execs, frame->exec, document);
