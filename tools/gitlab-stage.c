@@ -33,6 +33,7 @@ typedef struct {
   GError *error; /* job or output are lost from sight */
   guint under_way;
   gboolean exec_ended, job_ended, output_ended;
+  gboolean left_behind; /* the script goes on, in a machine that is kept */
 } Stage;
 
 /* Asking */
@@ -167,8 +168,10 @@ on_job(MfJson *job, gpointer data)
   g_clear_pointer(&self->job, json_object_put);
   self->job = json_object_get(job);
   self->job_ended = job_is_over(job);
-  if (g_strcmp0(mf_document_text(exec, "state"), "finished") == 0 || self->job_ended) {
+  gboolean finished = g_strcmp0(mf_document_text(exec, "state"), "finished") == 0;
+  if (finished || self->job_ended) {
     self->exec_ended = TRUE;
+    self->left_behind = !finished;
     mf_follow_set_finished(self->follow);
   }
   return !self->exec_ended;
@@ -214,7 +217,7 @@ listen(Stage *self)
 static gboolean
 is_over(const Stage *self)
 {
-  return self->error != NULL || (self->exec_ended && self->output_ended);
+  return self->error != NULL || self->left_behind || (self->exec_ended && self->output_ended);
 }
 
 static gboolean

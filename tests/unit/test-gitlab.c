@@ -467,6 +467,27 @@ test_keep_early(void)
   }
 }
 
+/* cleanup beside a script that goes on, in a machine that stays: nobody waits for the script. */
+static void
+test_keep_beside(void)
+{
+  Host *host = host_new();
+  g_autoptr(Driver) ready = prepare(
+      host, JOB(",\"variables\":[{\"key\":\"MAYFLY_KEEP_ON_FAILURE\",\"value\":\"10m\"}]"), 0);
+  HostJob *job = host_job(host, 0);
+  g_autoptr(Driver) driver =
+      start_stage(host, "echo up; exec sleep 60", -1, "build_script", "running");
+  while (job->execs->len == 0 || ((HostExec *)job->execs->pdata[0])->output->len == 0)
+    g_main_context_iteration(NULL, TRUE);
+  gint64 began = g_get_monotonic_time();
+  cleanup(host, "failed");
+  g_assert_cmpint(driver_wait(driver), ==, 2);
+  g_assert_cmpint(g_get_monotonic_time() - began, <, 30 * G_USEC_PER_SEC);
+  says(driver->err, "ended before the script did");
+  g_assert_cmpstr(job->state, ==, "ready");
+  host_free(host);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -490,5 +511,6 @@ main(int argc, char **argv)
   g_test_add_func("/gitlab/cleanup", test_cleanup);
   g_test_add_func("/gitlab/keep", test_keep);
   g_test_add_func("/gitlab/keep/early", test_keep_early);
+  g_test_add_func("/gitlab/keep/beside", test_keep_beside);
   return g_test_run();
 }
