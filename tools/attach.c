@@ -2,7 +2,7 @@
 /*
  * Attach: the watch says what becomes of job and exec, the follower brings the output. It is over
  * when the exec has ended and its output is written; for run also when the job is finished, unless
- * its machine is kept.
+ * its machine is kept: with its command still in it, if its time was up.
  */
 #include "tools/attach.h"
 
@@ -79,7 +79,9 @@ static void
 check_over(Attach *self)
 {
   gboolean interrupted = owns_job(self) && self->signals > 0;
-  if (interrupted && self->job_ended)
+  gboolean left_behind = owns_job(self) && !self->exec_ended &&
+                         mf_document_has(self->job, "result") && machine_is_kept(self);
+  if ((interrupted && self->job_ended) || (left_behind && !interrupted))
     quit(self, NULL);
   if (!self->exec_ended || !self->output_ended)
     return;
@@ -308,7 +310,7 @@ status_of(const Attach *self)
     return MF_EXIT_FAILURE;
   if (self->signals > 0 && owns_job(self))
     return MF_EXIT_INTERRUPT;
-  if (owns_job(self) && self->job_ended)
+  if (owns_job(self) && mf_document_has(self->job, "result"))
     return mf_outcome_of_job(self->job);
   MfJson *exec = mf_outcome_find_exec(self->job, self->exec);
   if (self->job_ended && g_strcmp0(mf_document_text(exec, "state"), "finished") != 0)

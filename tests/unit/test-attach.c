@@ -447,6 +447,28 @@ test_kept(void)
   daemon_stop(&daemon);
 }
 
+static gboolean
+play_timed_out(gpointer data)
+{
+  Daemon *self = data;
+  self->result = "timed-out";
+  self->kept = TRUE;
+  change(self, "ready", "running");
+  return FALSE;
+}
+
+/* Its command goes on in the machine that is kept, and nobody waits for that. */
+static void
+test_kept_running(void)
+{
+  Daemon daemon = {.play = play_timed_out};
+  Result result = attach(&daemon, NULL, FALSE);
+  g_assert_no_error(result.error);
+  g_assert_cmpint(result.status, ==, MF_EXIT_TIMEOUT);
+  result_clear(&result);
+  daemon_stop(&daemon);
+}
+
 static void
 test_no_such_job(void)
 {
@@ -469,6 +491,7 @@ main(int argc, char **argv)
   g_test_add_func("/attach/interrupt-run", test_interrupt_run);
   g_test_add_func("/attach/interrupt-exec", test_interrupt_exec);
   g_test_add_func("/attach/kept", test_kept);
+  g_test_add_func("/attach/kept-running", test_kept_running);
   g_test_add_func("/attach/no-such-job", test_no_such_job);
   return g_test_run();
 }
