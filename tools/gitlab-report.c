@@ -156,6 +156,14 @@ append_timings(GString *out, MfJson *job)
     g_string_append_printf(out, " in %s (%s)", whole, parts->str);
 }
 
+static const char *
+how_started(const char *how)
+{
+  if (g_strcmp0(how, "pool") == 0)
+    return "ahead of its job";
+  return how != NULL ? how : "somehow";
+}
+
 char *
 mf_gitlab_report_summary(MfJson *job)
 {
@@ -168,7 +176,7 @@ mf_gitlab_report_summary(MfJson *job)
       out,
       "Machine %s: image %s, %" G_GUINT64_FORMAT " CPU, %s memory, %s disk; started %s with %s",
       id != NULL ? id : "?", image != NULL ? image : "?", mf_document_uint(job, "cpus"), memory,
-      disk, how != NULL ? how : "somehow", accel != NULL ? accel : "?");
+      disk, how_started(how), accel != NULL ? accel : "?");
   append_timings(out, job);
   g_autofree char *text = visible(out->str);
   return g_strconcat(BOLD, text, PLAIN, NULL);

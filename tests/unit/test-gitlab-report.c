@@ -77,6 +77,9 @@ test_summary(void)
                   "\033[1mMachine abc: image debian-12@0123456789ab, 2 CPU, 2.0 GiB memory, "
                   "20.0 GiB disk; started cold with kvm in 4.75s (queue 0.50s, clone 0.25s, boot "
                   "4.00s)\033[0m");
+  g_autoptr(MfJson) waited = document("{\"how\":\"pool\",\"accel\":\"kvm\"}");
+  g_autofree char *ahead = mf_gitlab_report_summary(waited);
+  g_assert_nonnull(strstr(ahead, "started ahead of its job with kvm"));
   g_autoptr(MfJson) nothing = document("{}");
   g_autofree char *lenient = mf_gitlab_report_summary(nothing);
   g_assert_nonnull(lenient);
