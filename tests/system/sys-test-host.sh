@@ -31,8 +31,10 @@ is $? 99 "a machine's tap left is told"
 quiet --no-libvirtd --leave touch /var/lib/mayfly/overlays/x
 is $? 0 "--leave does not look"
 is "$(quiet --no-libvirtd --as mayfly id -un)" mayfly "--as runs as that user"
-quiet --keep-images "$work/images" --no-libvirtd touch /var/lib/mayfly/images/file
-ok "--keep-images keeps" test -e "$work/images/file"
+mkdir "$work/images"
+touch "$work/images/there"
+quiet --images "$work/images" --no-libvirtd mv /var/lib/mayfly/images/there /var/lib/mayfly/images/moved
+is "$(ls "$work/images")" there "--images shows and does not keep"
 
 # Without its first process the kernel ends all of it, daemons too; the next run sweeps the scratch folder.
 export TMPDIR=$work
