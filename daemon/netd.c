@@ -33,6 +33,7 @@ struct MfNetd {
   MfFilterSet *filters;
   MfNetdGuard *guard;
   PortMemory *memory;
+  gboolean guard_loaded; /* in the last pass, so that what others did meanwhile may be unseen */
   gboolean guard_known; /* it was right at least once, so that a wrong one means that somebody
                            touched it */
   guint guard_restored;
@@ -112,7 +113,7 @@ mf_netd_needs_network(const MfNetd *self)
 gboolean
 mf_netd_needs_look(const MfNetd *self)
 {
-  return self->rules_missing_since != 0 || self->needs_network;
+  return self->rules_missing_since != 0 || self->needs_network || self->guard_loaded;
 }
 
 /* --- guard --- */
@@ -121,7 +122,8 @@ static void
 pass_guard(MfNetd *self, MfNetdState *state, gboolean restore)
 {
   g_autofree char *problem = mf_netd_guard_problem(self->guard);
-  if (problem != NULL && restore) {
+  self->guard_loaded = problem != NULL && restore;
+  if (self->guard_loaded) {
     g_autoptr(GError) error = NULL;
     gboolean loaded = mf_netd_guard_load(self->guard, &error);
     if (self->guard_known) {
