@@ -34,8 +34,8 @@ struct MfNetd {
   MfNetdGuard *guard;
   PortMemory *memory;
   gboolean guard_loaded; /* in the last pass, so that what others did meanwhile may be unseen */
-  gboolean guard_known; /* it was right at least once, so that a wrong one means that somebody
-                           touched it */
+  gboolean guard_known;  /* it was right at least once, so that a wrong one means that somebody
+                            touched it */
   guint guard_restored;
   GError *network_error; /* from libvirt */
   gboolean network_busy;
