@@ -380,6 +380,16 @@ step_boot(MfMachine *self)
   self->timer = g_timeout_add_seconds((guint)seconds, on_boot_deadline, self);
 }
 
+char *
+mf_machine_new_id(void)
+{
+  static const char letters[] = "abcdefghjkmnpqrstuvwxyz23456789";
+  char id[11] = {0};
+  for (guint i = 0; i < sizeof id - 1; i++)
+    id[i] = letters[g_random_int_range(0, (gint32)sizeof letters - 1)];
+  return g_strdup(id);
+}
+
 static MfMachine *
 machine_new(const MfHost *host, const MfMachineSpec *spec)
 {

@@ -37,6 +37,9 @@ G_DECLARE_FINAL_TYPE(MfMachine, mf_machine, MF, MACHINE, GObject)
  * after mf_machine_stop()
  */
 MfMachine *mf_machine_new(const MfHost *host, MfJob *job);
+/* An id for a machine, or for a job and the machine made for it: ten letters and digits without
+ * those that are easily misread, because people type beginnings of it. (transfer full) */
+char *mf_machine_new_id(void);
 /* What a machine is made of that has no job yet. */
 typedef struct {
   const char *id; /* its own, unlike any job's */

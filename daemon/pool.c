@@ -9,8 +9,6 @@
 #include "daemon/json.h"
 #include "daemon/tree.h"
 
-#define ID_LENGTH     10
-#define ID_LETTERS    "abcdefghjkmnpqrstuvwxyz23456789"
 #define RETRY_FIRST   (5 * G_USEC_PER_SEC)
 #define RETRY_LONGEST (300 * G_USEC_PER_SEC)
 
@@ -144,16 +142,6 @@ on_gone(MfMachine *machine, gpointer data)
   self->hooks.changed(self->data);
 }
 
-/* Unlike any job's: those are as long, but theirs alone. */
-static char *
-new_id(void)
-{
-  GString *id = g_string_new("p-");
-  for (guint i = 0; i < ID_LENGTH; i++)
-    g_string_append_c(id, ID_LETTERS[g_random_int_range(0, (gint32)strlen(ID_LETTERS))]);
-  return g_string_free(id, FALSE);
-}
-
 /* What makes two machines alike: the template as it is, the domain it names, and the image. */
 static char *
 stamp_of(const MfTemplate *template, const MfImage *image)
@@ -170,7 +158,9 @@ start_one(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp,
           const MfGrant *grant)
 {
   Member *member = g_new0(Member, 1);
-  g_autofree char *id = new_id();
+  /* Unlike any job's: those have no dash. */
+  g_autofree char *random = mf_machine_new_id();
+  g_autofree char *id = g_strconcat("p-", random, NULL);
   g_autofree char *name = g_strconcat(id, ".log", NULL);
   member->pool = self;
   member->template = g_strdup(template->name);

@@ -15,10 +15,7 @@
 #include "daemon/units.h"
 
 #define DEFAULT_TEMPLATE "default"
-#define ID_LENGTH        10
-/* Without what is easily misread, because people type beginnings of it. */
-#define ID_LETTERS   "abcdefghjkmnpqrstuvwxyz23456789"
-#define REAP_SECONDS 60
+#define REAP_SECONDS     60
 
 G_DEFINE_FINAL_TYPE(MfScheduler, mf_scheduler, G_TYPE_OBJECT)
 
@@ -126,11 +123,9 @@ static char *
 new_id(MfScheduler *self)
 {
   for (;;) {
-    char id[ID_LENGTH + 1] = {0};
-    for (guint i = 0; i < ID_LENGTH; i++)
-      id[i] = ID_LETTERS[g_random_int_range(0, (gint32)strlen(ID_LETTERS))];
+    g_autofree char *id = mf_machine_new_id();
     if (!g_hash_table_contains(self->by_id, id))
-      return g_strdup(id);
+      return g_steal_pointer(&id);
   }
 }
 
