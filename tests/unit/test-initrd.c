@@ -36,27 +36,6 @@ test_parameter(void)
   expect_parameter("  \n", "root", NULL);
 }
 
-static void
-send_root(int fd, const char *root)
-{
-  int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  char byte = 'r';
-  struct iovec data = {&byte, 1};
-  union {
-    struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
-  } control = {0};
-  struct msghdr message = {
-      .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(header), &root_fd, sizeof root_fd);
-  g_assert_cmpint(sendmsg(fd, &message, 0), ==, 1);
-  close(root_fd);
-}
-
 /*
  * On a busy host the image's init has taken over before the agent looks: the other end is closed
  * then, with what the agent said unread, which the kernel makes an error of ours that comes before
@@ -68,7 +47,9 @@ test_late_follower(void)
   int ends[2];
   g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), ==, 0);
   g_assert_cmpint(write(ends[1], "", 1), ==, 1);
-  send_root(ends[0], "/usr");
+  int root = open("/usr", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  g_assert_true(mf_init_send_root(ends[0], root));
+  close(root);
   close(ends[0]);
   pid_t child = fork();
   if (child == 0) {

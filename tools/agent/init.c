@@ -106,8 +106,8 @@ wait_for_port(int agent_fd)
     (void)!read(agent_fd, &word, 1);
 }
 
-static bool
-send_root(int agent_fd, int root_fd)
+bool
+mf_init_send_root(int agent_fd, int root_fd)
 {
   char byte = 'r';
   struct iovec data = {&byte, 1};
@@ -242,7 +242,7 @@ mf_init_run(char **argv)
   wait_for_port(agent_fd);
   if (root_fd < 0 || !switch_root())
     return end_machine("the root file system cannot be taken into use: %s", strerror(errno));
-  if (!send_root(agent_fd, root_fd))
+  if (!mf_init_send_root(agent_fd, root_fd))
     return end_machine("the agent ended before the system was started");
   run_system(command_line, argv);
   return end_machine("the image has no init (tried init=, /sbin/init, /lib/systemd/systemd, "

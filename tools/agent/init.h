@@ -12,6 +12,9 @@
 /* mf_init_run() - does not return, but by ending the machine with a line on its console. */
 int mf_init_run(char **argv);
 
+/* To the child at the other end of @agent_fd: the new root is there. */
+bool mf_init_send_root(int agent_fd, int root_fd);
+
 /* In the child: the init at the other end of @boot_fd has something to say. Return: we are in the
  * new root. */
 bool mf_init_follow_root(int boot_fd);
