@@ -21,7 +21,7 @@ failure() {
   said=$(trace "$ci")
   like "$said" "stays for 5m" "the log says that the machine stays"
   ok "$id is kept" until_ok 30 is_kept "$id"
-  is "$(job "$id" .result)" failed "the machine's own record says that the job failed"
+  is "$(job "$id" '"\(.result) \(.exit_code)"')" "failed 42" "the machine's own record says how the script ended, not after_script"
   said=$(grep -ao "mayfly exec -it $id -- [a-z]*" <<<"$said")
   # shellcheck disable=SC2086
   is "$("${lab_who[@]}" ${said/-it/} -c 'cat /tmp/mark' </dev/null 2>&1)" here "the command in the log looks inside"
