@@ -198,7 +198,7 @@ mf_api_jobs_cancel(MfApiRequest *request)
   mf_api_reply_json(request, 202, mf_job_to_json(kept));
 }
 
-/* How a held job may end by its client's word; in the order of the choices. */
+/* How a held job may end by its client's word. */
 static const MfResult ends[] = {MF_RESULT_SUCCEEDED, MF_RESULT_FAILED, MF_RESULT_TIMED_OUT};
 
 static gboolean

@@ -49,7 +49,7 @@ clear_way(guestfs_h *g, const char *path, GError **error)
   return TRUE;
 }
 
-/* What is left of a program that did not fit goes again: what comes after it needs the room. */
+/* One that would not fit is left out before it is begun: what comes after it needs the room. */
 static gboolean
 copy_program(guestfs_h *g, const MfInjectFile *file, GError **error)
 {
