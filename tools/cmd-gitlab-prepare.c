@@ -282,20 +282,58 @@ wait_ready(Prepare *self, const char *id, GError **error)
   return ready ? g_steal_pointer(&job) : NULL;
 }
 
-static void
-tell_runner(const Prepare *self)
+/* Asked in the machine itself: its image may bring one, or have no room for this host's. A missing
+ * one must not fail a command, or the job's record would have its status. */
+static gboolean
+look_for_runner(Prepare *self, const char *id, gboolean *ret_found, GError **error)
+{
+  g_autofree char *posts = mf_client_path("jobs", id, "execs", NULL);
+  g_autofree char *key = g_uuid_string_random();
+  g_autoptr(MfJson) spec = json_object_new_object();
+  mf_json_add_string(spec, "key", key);
+  mf_json_add_string(spec, "script", "command -v gitlab-runner || :");
+  g_autoptr(MfJson) exec = mf_gitlab_session_call(self->session, "POST", posts, spec, error);
+  if (exec == NULL)
+    return FALSE;
+  g_autofree char *path = g_strdup_printf("%s/%" G_GUINT64_FORMAT MF_GITLAB_WAIT_FINISHED, posts,
+                                          mf_document_uint(exec, "number"));
+  while (g_strcmp0(mf_document_text(exec, "state"), "finished") != 0) {
+    if (self->session->stopped) {
+      mf_gitlab_session_set_stopped_error(self->session, error);
+      return FALSE;
+    }
+    json_object_put(exec);
+    exec = mf_gitlab_session_call(self->session, "GET", path, NULL, error);
+    if (exec == NULL)
+      return FALSE;
+  }
+  *ret_found = mf_document_uint(exec, "stdout_bytes") > 0;
+  return TRUE;
+}
+
+/* GitLab itself says next to nothing when artifacts and caches cannot be moved. */
+static gboolean
+tell_runner(Prepare *self, const char *id, GError **error)
 {
   MfJson *runner = mf_document_member(self->info, "gitlab_runner");
   const char *version = mf_document_text(runner, "version");
+  gboolean found = FALSE;
   if (!self->wishes->needs_runner)
-    return;
-  if (runner == NULL)
-    warn(g_strdup("gitlab-runner is not put into machines, because this host has none for that "
-                  "(gitlab-runner in mayfly.conf): artifacts and cache will be skipped unless the "
-                  "image brings its own"));
+    return TRUE;
+  if (!look_for_runner(self, id, &found, error))
+    return FALSE;
+  if (found && runner != NULL)
+    say(g_strdup_printf("gitlab-runner %s of this host is in the machine",
+                        version != NULL ? version : "(of unknown version)"));
+  else if (found)
+    say(g_strdup("gitlab-runner in the machine is that of its image"));
+  else if (runner != NULL)
+    warn(g_strdup("the machine has no gitlab-runner, because its image has no room for this "
+                  "host's: artifacts and cache will be skipped"));
   else
-    say(g_strdup_printf("gitlab-runner %s in the machine is that of this host",
-                        version != NULL ? version : "of unknown version"));
+    warn(g_strdup("the machine has no gitlab-runner, because this host has none to give it "
+                  "(gitlab-runner in mayfly.conf): artifacts and cache will be skipped"));
+  return TRUE;
 }
 
 /* The runner wants it no more. Whatever got posted goes; what cannot be reached now has its lease.
@@ -322,8 +360,7 @@ prepare(Prepare *self, GError **error)
   if (job == NULL)
     return FALSE;
   say(mf_gitlab_report_summary(job));
-  tell_runner(self);
-  return TRUE;
+  return tell_runner(self, mf_document_text(job, "id"), error);
 }
 
 int

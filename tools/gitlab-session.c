@@ -16,8 +16,6 @@
 #define LAST_PATIENCE_US (15 * G_USEC_PER_SEC)
 #define SILENCE_US       (5 * G_USEC_PER_SEC) /* a restart takes less: jobs need not know of it */
 #define PARENT_SECONDS   2
-#define WAIT_QUERY                                                                                 \
-  "?wait=finished&timeout=5" /* each call ends soon, so that a wish for the end is heard */
 
 gboolean
 mf_gitlab_session_open(MfGitlabSession *self, const char *socket, GError **error)
@@ -213,7 +211,7 @@ gboolean
 mf_gitlab_session_wait_gone(MfGitlabSession *self, const char *id, GError **error)
 {
   g_autofree char *base = mf_client_path("jobs", id, NULL);
-  g_autofree char *path = g_strconcat(base, WAIT_QUERY, NULL);
+  g_autofree char *path = g_strconcat(base, MF_GITLAB_WAIT_FINISHED, NULL);
   while (!self->stopped) {
     g_autoptr(GError) local = NULL;
     g_autoptr(MfJson) job = mf_gitlab_session_call(self, "GET", path, NULL, &local);

@@ -11,6 +11,10 @@
 #include "tools/gitlab-contract.h"
 #include "tools/gitlab-job.h"
 
+/* The query of a call that waits for an end: it comes back soon, so that a wish to stop is heard.
+ */
+#define MF_GITLAB_WAIT_FINISHED "?wait=finished&timeout=5"
+
 typedef struct {
   MfGitlabContract contract;
   MfGitlabJob *job;

@@ -48,7 +48,7 @@ full() {
   like "$(trace "$first")" "driver mayfly v" "the driver is named"
   like "$(trace "$first")" "Machine [^ ]+: image gitlab@[0-9a-f]{12}, 1 CPU, 256.0 MiB memory, 1.0 GiB disk; started cold with [a-z]+ in [0-9.m]+s \(.*boot [0-9.m]+s\)" \
     "one line tells what the machine is and how long it took"
-  like "$(trace "$first")" "gitlab-runner [0-9.a-z-]+ in the machine is that of this host" "which gitlab-runner is in it is told"
+  like "$(trace "$first")" "gitlab-runner [0-9.a-z-]+ of this host is in the machine" "which gitlab-runner is in it is told"
   ok "the cache was uploaded" compgen -G "$lab/gitlab/cache/project/*deps*"
   ok "so was the artifact" compgen -G "$lab/gitlab/jobs/$first/artifacts/*"
   no_trace "$first" "the full path"

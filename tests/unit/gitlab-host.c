@@ -23,6 +23,7 @@ exec_document(const HostExec *exec)
   mf_json_add_string(json, "key", exec->key);
   mf_json_add_string(json, "state", done ? "finished" : "running");
   mf_json_add_string(json, "error", exec->error);
+  mf_json_add_uint(json, "stdout_bytes", exec->output->len);
   if (done && exec->error == NULL && g_subprocess_get_if_signaled(exec->process))
     mf_json_add_uint(json, "signal", (guint64)g_subprocess_get_term_sig(exec->process));
   else if (done && exec->error == NULL)
@@ -216,6 +217,10 @@ run(HostExec *exec, MfJson *json)
       g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_MERGE);
   g_subprocess_launcher_set_stdin_file_path(launcher, file);
   g_subprocess_launcher_set_child_setup(launcher, lead_group, NULL, NULL);
+  /* What prepare itself runs, unlike a stage, looks for gitlab-runner: it is in our folder or
+   * nowhere. */
+  if (strchr(exec->key, '/') == NULL)
+    g_subprocess_launcher_setenv(launcher, "PATH", exec->host->folder, TRUE);
   exec->process = g_subprocess_launcher_spawn(launcher, &error, "bash", NULL);
   g_assert_no_error(error);
   g_unlink(file);
@@ -324,6 +329,10 @@ on_exec_path(Host *self, SoupServerMessage *message, HostExec *exec, const char 
     g_autoptr(MfJson) json = body_of(message);
     send_signal(exec, json);
     answer(message, 200, json_object_new_object());
+    return;
+  }
+  if (what == NULL) {
+    answer(message, 200, exec_document(exec));
     return;
   }
   g_assert_cmpstr(what, ==, "output");

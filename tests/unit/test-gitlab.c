@@ -104,7 +104,25 @@ test_prepare_default(void)
   g_autoptr(Driver) driver = prepare(host, JOB(",\"cache\":[{}]"), 0);
   g_assert_cmpuint(host->jobs->len, ==, 1);
   g_assert_cmpstr(value(host_job(host, 0)->spec, "template"), ==, "default");
-  says(driver->out, "gitlab-runner 17.2.0");
+  says(driver->out, "no room for this host's");
+  host_free(host);
+}
+
+/* What is told of it is what the machine has. */
+static void
+test_prepare_runner(void)
+{
+  Host *host = host_new();
+  g_autofree char *path = g_build_filename(host->folder, "gitlab-runner", NULL);
+  g_assert_true(g_file_set_contents_full(path, "", 0, G_FILE_SET_CONTENTS_NONE, 0755, NULL));
+  g_autoptr(Driver) without = prepare(host, JOB(",\"image\":{\"name\":\"tiny\"}"), 0);
+  g_assert_cmpuint(host_job(host, 0)->execs->len, ==, 0);
+  g_autoptr(Driver) own = prepare(host, JOB(",\"cache\":[{}]"), 0);
+  says(own->out, "is that of its image");
+  host->runner = "17.2.0";
+  g_autoptr(Driver) given = prepare(host, JOB(",\"cache\":[{}]"), 0);
+  says(given->out, "gitlab-runner 17.2.0 of this host is in the machine");
+  g_unlink(path);
   host_free(host);
 }
 
@@ -495,6 +513,7 @@ main(int argc, char **argv)
   g_test_add_func("/gitlab/config", test_config);
   g_test_add_func("/gitlab/prepare", test_prepare);
   g_test_add_func("/gitlab/prepare/default", test_prepare_default);
+  g_test_add_func("/gitlab/prepare/runner", test_prepare_runner);
   g_test_add_func("/gitlab/prepare/limit", test_prepare_limit);
   g_test_add_func("/gitlab/prepare/blame", test_prepare_blame);
   g_test_add_func("/gitlab/prepare/again", test_prepare_again);
