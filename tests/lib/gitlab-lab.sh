@@ -52,7 +52,9 @@ start_runner() {
   if [ "$lab_runner" = real ]; then
     "${lab_who[@]}" "$(real_runner)" run --config "$lab/config.toml" >>"$lab/runner.log" 2>&1 &
   else
-    "${lab_who[@]}" "$lab_programs/gitlab-standin" --config "$lab/config.toml" "$@" >>"$lab/runner.log" 2>&1 &
+    # The repository's folder may be closed to the user that it runs as.
+    install -m 755 "$lab_programs/gitlab-standin" "$lab/standin"
+    "${lab_who[@]}" "$lab/standin" --config "$lab/config.toml" "$@" >>"$lab/runner.log" 2>&1 &
   fi
   lab_runner_pid=$!
   lab_pids+=("$lab_runner_pid")
