@@ -51,7 +51,7 @@ GPtrArray *mf_job_get_execs(MfJob *self);
  * {"id","name","key","owner":uid,"owner_name","state","result":null|"succeeded"|…,"exit_code":n|null,"reason":text|null,"phase":text|null,
  *  "position":n|null (1 = next), "queued_for":why text|null,"template","image":"name@digest12","cpus","memory","disk","timeout","lease","keep_on_failure",
  *  "kept_until":t|null,"deadline":t|null,"ip":…|null,"port":…|null,"created":t,"started":t|null,"finished":t|null,"accel":"kvm"|"tcg"|null,
- *  "how":"cold"|null,"timings":{"queue":s,"clone":s,"inject":s,"start":s,"boot":s,"first_output":s,"teardown":s},
+ *  "how":"cold"|"pool"|null,"timings":{"queue":s,"prepare":s,"clone":s,"inject":s,"start":s,"boot":s,"first_output":s,"teardown":s},
  *  "console_tail":[lines] (system-failure only),"execs":[…]}; times are unix seconds with fraction.
  */
 MfJson *mf_job_to_json(MfJob *self);
