@@ -75,7 +75,7 @@ tell_end(const MfGitlabSession *session, MfJson *job, const char *stage, MfGitla
   if (end == MF_GITLAB_STAGE_EXITED && (last || first))
     tell_kept(job, "This job failed");
   else if (end == MF_GITLAB_STAGE_STOPPED && !session->orphaned)
-    tell_kept(job, "If this job's time is up");
+    tell_kept(job, "If this job's time is up (not if it was cancelled)");
 }
 
 static int
