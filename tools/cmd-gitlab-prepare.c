@@ -8,6 +8,7 @@
 #include "daemon/error.h"
 #include "daemon/json.h"
 #include "daemon/paths.h"
+#include "daemon/units.h"
 #include "tools/commands.h"
 #include "tools/document.h"
 #include "tools/gitlab-config.h"
@@ -133,11 +134,12 @@ keep_time(const Prepare *self)
   MfJson *limits = mf_document_member(self->info, "limits");
   if (mf_document_has(limits, "keep"))
     most = MIN(most, mf_document_uint(limits, "keep"));
+  g_autofree char *shown = mf_duration_format(most);
   if (asked > most)
-    warn(g_strdup_printf(
-        "MAYFLY_KEEP_ON_FAILURE is more than this host allows, so %" G_GUINT64_FORMAT
-        " minutes are taken",
-        most / 60));
+    warn(most > 0
+             ? g_strdup_printf(
+                   "MAYFLY_KEEP_ON_FAILURE is more than this host allows, so %s is taken", shown)
+             : g_strdup("this host keeps no machines, so MAYFLY_KEEP_ON_FAILURE has no effect"));
   return MIN(asked, most);
 }
 

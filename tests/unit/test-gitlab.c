@@ -91,7 +91,7 @@ test_prepare(void)
   says(driver->out, "number 1 in the queue");
   says(driver->out, "Machine j0: image tiny@0123456789ab");
   says(driver->out, "artifacts and cache will be skipped");
-  says(driver->out, "60 minutes");
+  says(driver->out, "so 1h is taken");
   host_free(host);
 }
 
@@ -137,6 +137,23 @@ test_prepare_limit(void)
   host->longest = 50;
   g_autoptr(Driver) whole = prepare(host, JOB(""), 0);
   g_assert_cmpstr(value(host_job(host, 1)->spec, "timeout"), ==, "360");
+  host_free(host);
+}
+
+static void
+test_prepare_keep(void)
+{
+  static const char *const argv[] = {"prepare", NULL};
+  Host *host = host_new();
+  g_autofree char *file = g_build_filename(host->folder, "none.conf", NULL);
+  g_assert_true(g_file_set_contents(file, "[machines]\nkeep-limit=0\n", -1, NULL));
+  const char *const env[] = {"MAYFLY_GITLAB_CONFIG", file, NULL};
+  g_autoptr(Driver) driver = driver_start(
+      host, JOB(",\"variables\":[{\"key\":\"MAYFLY_KEEP_ON_FAILURE\",\"value\":\"10m\"}]"), env,
+      argv);
+  g_assert_cmpint(driver_wait(driver), ==, 0);
+  says(driver->out, "this host keeps no machines, so MAYFLY_KEEP_ON_FAILURE has no effect");
+  g_assert_cmpstr(value(host_job(host, 0)->spec, "keep_on_failure"), ==, "none");
   host_free(host);
 }
 
@@ -515,6 +532,7 @@ main(int argc, char **argv)
   g_test_add_func("/gitlab/prepare/default", test_prepare_default);
   g_test_add_func("/gitlab/prepare/runner", test_prepare_runner);
   g_test_add_func("/gitlab/prepare/limit", test_prepare_limit);
+  g_test_add_func("/gitlab/prepare/keep", test_prepare_keep);
   g_test_add_func("/gitlab/prepare/blame", test_prepare_blame);
   g_test_add_func("/gitlab/prepare/again", test_prepare_again);
   g_test_add_func("/gitlab/prepare/fails", test_prepare_fails);
