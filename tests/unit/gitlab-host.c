@@ -4,7 +4,6 @@
 
 #include <gio/gunixsocketaddress.h>
 #include <glib/gstdio.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,23 +12,6 @@
 #define TICK_MS 5
 
 /* Documents */
-
-static MfJson *
-exec_document(const HostExec *exec)
-{
-  MfJson *json = json_object_new_object();
-  gboolean done = exec->error != NULL || (exec->exited && exec->read_out);
-  mf_json_add_uint(json, "number", exec->number);
-  mf_json_add_string(json, "key", exec->key);
-  mf_json_add_string(json, "state", done ? "finished" : "running");
-  mf_json_add_string(json, "error", exec->error);
-  mf_json_add_uint(json, "stdout_bytes", exec->output->len);
-  if (done && exec->error == NULL && g_subprocess_get_if_signaled(exec->process))
-    mf_json_add_uint(json, "signal", (guint64)g_subprocess_get_term_sig(exec->process));
-  else if (done && exec->error == NULL)
-    mf_json_add_uint(json, "exit_code", (guint64)g_subprocess_get_exit_status(exec->process));
-  return json;
-}
 
 static MfJson *
 job_document(const HostJob *job)
@@ -56,7 +38,7 @@ job_document(const HostJob *job)
     json_object_array_add(tail, json_object_new_string("Kernel \033[31mpanic"));
   mf_json_add(json, "console_tail", tail);
   for (guint i = 0; i < job->execs->len; i++)
-    json_object_array_add(execs, exec_document(job->execs->pdata[i]));
+    json_object_array_add(execs, host_exec_document(job->execs->pdata[i]));
   mf_json_add(json, "execs", execs);
   return json;
 }
@@ -112,7 +94,7 @@ feed(SoupServerMessage *message, HostExec *exec)
     soup_message_body_append(body, SOUP_MEMORY_COPY, exec->output->data + sent,
                              exec->output->len - sent);
   g_object_set_data(G_OBJECT(message), "sent", GUINT_TO_POINTER(exec->output->len));
-  if (exec->error != NULL || (exec->exited && exec->read_out))
+  if (host_exec_is_over(exec))
     soup_message_body_complete(body);
   soup_server_message_unpause(message);
 }
@@ -163,70 +145,10 @@ stream(SoupServerMessage *message, GPtrArray *list)
 static void
 on_exec_changed(HostExec *exec)
 {
-  feed_all(exec->host, exec);
+  Host *self = exec->host;
+  feed_all(self, exec);
   if (exec->exited && exec->read_out)
-    tell_all(exec->host, exec->host->jobs->pdata[exec->job]);
-}
-
-static void
-on_read(GObject *source, GAsyncResult *result, gpointer data)
-{
-  HostExec *exec = data;
-  g_autoptr(GBytes) bytes = g_input_stream_read_bytes_finish(G_INPUT_STREAM(source), result, NULL);
-  exec->read_out = bytes == NULL || g_bytes_get_size(bytes) == 0;
-  if (!exec->read_out) {
-    g_byte_array_append(exec->output, g_bytes_get_data(bytes, NULL),
-                        (guint)g_bytes_get_size(bytes));
-    g_input_stream_read_bytes_async(G_INPUT_STREAM(source), 65536, 0, NULL, on_read, exec);
-  }
-  on_exec_changed(exec);
-}
-
-static void
-on_exited(GObject *source, GAsyncResult *result, gpointer data)
-{
-  HostExec *exec = data;
-  g_assert_true(g_subprocess_wait_finish(G_SUBPROCESS(source), result, NULL));
-  exec->exited = TRUE;
-  on_exec_changed(exec);
-}
-
-static void
-lead_group(gpointer unused)
-{
-  setpgid(0, 0);
-}
-
-static void
-run(HostExec *exec, MfJson *json)
-{
-  g_autoptr(GError) error = NULL;
-  gsize length = 0;
-  MfJson *script = NULL;
-  g_autofree guchar *data = NULL;
-  if (json_object_object_get_ex(json, "script", &script)) {
-    length = (gsize)json_object_get_string_len(script);
-    data = g_memdup2(json_object_get_string(script), length);
-  } else if (json_object_object_get_ex(json, "script_base64", &script)) {
-    data = g_base64_decode(json_object_get_string(script), &length);
-  }
-  g_assert_nonnull(script);
-  g_autofree char *file = g_strdup_printf("%s/exec-%u", exec->host->folder, exec->number);
-  g_assert_true(g_file_set_contents(file, (char *)data, (gssize)length, NULL));
-  g_autoptr(GSubprocessLauncher) launcher =
-      g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_MERGE);
-  g_subprocess_launcher_set_stdin_file_path(launcher, file);
-  g_subprocess_launcher_set_child_setup(launcher, lead_group, NULL, NULL);
-  /* What prepare itself runs, unlike a stage, looks for gitlab-runner: it is in our folder or
-   * nowhere. */
-  if (strchr(exec->key, '/') == NULL)
-    g_subprocess_launcher_setenv(launcher, "PATH", exec->host->folder, TRUE);
-  exec->process = g_subprocess_launcher_spawn(launcher, &error, "bash", NULL);
-  g_assert_no_error(error);
-  g_unlink(file);
-  g_subprocess_wait_async(exec->process, NULL, on_exited, exec);
-  g_input_stream_read_bytes_async(g_subprocess_get_stdout_pipe(exec->process), 65536, 0, NULL,
-                                  on_read, exec);
+    tell_all(self, self->jobs->pdata[exec->job]);
 }
 
 static char *
@@ -252,17 +174,9 @@ add_exec(Host *self, guint index, MfJson *json)
   exec->key = g_steal_pointer(&key);
   exec->output = g_byte_array_new();
   g_ptr_array_add(job->execs, exec);
-  run(exec, json);
+  exec->changed = on_exec_changed;
+  host_exec_run(exec, json, self->folder);
   return exec;
-}
-
-static void
-send_signal(HostExec *exec, MfJson *json)
-{
-  g_autofree char *name = text_of(json, "signal");
-  const char *pid = g_subprocess_get_identifier(exec->process);
-  if (pid != NULL)
-    kill(-atoi(pid), strcmp(name, "KILL") == 0 ? SIGKILL : SIGTERM);
 }
 
 /* Requests */
@@ -327,12 +241,13 @@ on_exec_path(Host *self, SoupServerMessage *message, HostExec *exec, const char 
 {
   if (g_strcmp0(what, "signal") == 0) {
     g_autoptr(MfJson) json = body_of(message);
-    send_signal(exec, json);
+    g_autofree char *name = text_of(json, "signal");
+    host_exec_signal(exec, name);
     answer(message, 200, json_object_new_object());
     return;
   }
   if (what == NULL) {
-    answer(message, 200, exec_document(exec));
+    answer(message, 200, host_exec_document(exec));
     return;
   }
   g_assert_cmpstr(what, ==, "output");
@@ -378,7 +293,7 @@ on_job_path(Host *self, SoupServerMessage *message, guint index, char **parts, G
     end_job(self, job, message);
   } else if (parts[1] == NULL) {
     g_autoptr(MfJson) json = body_of(message);
-    answer(message, 201, exec_document(add_exec(self, index, json)));
+    answer(message, 201, host_exec_document(add_exec(self, index, json)));
   } else {
     on_exec_path(self, message, job->execs->pdata[atoi(parts[1]) - 1], parts[2], query);
   }
@@ -541,19 +456,6 @@ host_add_job(Host *self, const char *name, const char *state)
   return job;
 }
 
-static void
-exec_free(HostExec *exec)
-{
-  /* Its callbacks point to it. */
-  g_subprocess_force_exit(exec->process);
-  while (!exec->exited || !exec->read_out)
-    g_main_context_iteration(NULL, TRUE);
-  g_object_unref(exec->process);
-  g_byte_array_unref(exec->output);
-  g_free(exec->key);
-  g_free(exec);
-}
-
 void
 host_free(Host *self)
 {
@@ -562,7 +464,7 @@ host_free(Host *self)
   for (guint i = 0; i < self->jobs->len; i++) {
     HostJob *job = self->jobs->pdata[i];
     for (guint k = 0; k < job->execs->len; k++)
-      exec_free(job->execs->pdata[k]);
+      host_exec_free(job->execs->pdata[k]);
     g_ptr_array_unref(job->execs);
     g_clear_pointer(&job->spec, json_object_put);
     g_free(job->cancelled);

@@ -10,19 +10,9 @@
 #include <libsoup/soup.h>
 
 #include "daemon/auto.h"
+#include "tests/unit/gitlab-exec.h"
 
 typedef struct Host Host;
-
-typedef struct {
-  Host *host;
-  guint job; /* index */
-  guint number;
-  char *key;
-  GSubprocess *process;
-  GByteArray *output;
-  gboolean read_out, exited;
-  const char *error;
-} HostExec;
 
 typedef struct {
   char *id, *name, *key;
