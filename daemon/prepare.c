@@ -23,8 +23,6 @@
 #include "daemon/text.h"
 
 #define AGENT_PATH "/usr/local/lib/mayfly/mayfly-agent"
-/* Where a GitLab job's scripts, which call it by name, find it in every distribution. */
-#define RUNNER_PATH "/usr/local/bin/gitlab-runner"
 #define PREFIX      "prepared-"
 #define UNFINISHED  ".prepared-"
 
@@ -235,7 +233,7 @@ make_plan(Prepare *self, GError **error)
   if (!add_start_up(plan, self->image->init, error))
     return NULL;
   if (self->runner != NULL)
-    mf_inject_plan_program(plan, RUNNER_PATH, 0755, self->runner);
+    mf_inject_plan_program(plan, MF_RUNNER_GUEST_PATH, 0755, self->runner);
   return g_steal_pointer(&plan);
 }
 

@@ -10,6 +10,10 @@
 
 #include "daemon/auto.h"
 
+/* Where it is in a machine: a GitLab job's scripts, which call it by name, find it there in every
+ * distribution. */
+#define MF_RUNNER_GUEST_PATH "/usr/local/bin/gitlab-runner"
+
 /* mf_runner_stamp() - what tells one version of the program at @path from the next without reading
  * it all; NULL if nothing there can be run. (transfer full) */
 char *mf_runner_stamp(const char *path);

@@ -8,6 +8,7 @@
 #include "daemon/error.h"
 #include "daemon/json.h"
 #include "daemon/paths.h"
+#include "daemon/runner.h"
 #include "daemon/units.h"
 #include "tools/commands.h"
 #include "tools/document.h"
@@ -284,16 +285,23 @@ wait_ready(Prepare *self, const char *id, GError **error)
   return ready ? g_steal_pointer(&job) : NULL;
 }
 
-/* Asked in the machine itself: its image may bring one, or have no room for this host's. A missing
+typedef enum { RUNNER_NONE, RUNNER_OF_HOST, RUNNER_OF_IMAGE } Runner;
+
+/* Says on standard output where this host's is, on standard error where another one is. A missing
  * one must not fail a command, or the job's record would have its status. */
+static const char look[] = "path=$(command -v gitlab-runner) || exit 0\n"
+                           "[ \"$path\" = " MF_RUNNER_GUEST_PATH " ] || exec >&2\n"
+                           "echo \"$path\"\n";
+
+/* Asked in the machine itself: its image may bring one, or have no room for this host's. */
 static gboolean
-look_for_runner(Prepare *self, const char *id, gboolean *ret_found, GError **error)
+look_for_runner(Prepare *self, const char *id, Runner *ret_found, GError **error)
 {
   g_autofree char *posts = mf_client_path("jobs", id, "execs", NULL);
   g_autofree char *key = g_uuid_string_random();
   g_autoptr(MfJson) spec = json_object_new_object();
   mf_json_add_string(spec, "key", key);
-  mf_json_add_string(spec, "script", "command -v gitlab-runner || :");
+  mf_json_add_string(spec, "script", look);
   g_autoptr(MfJson) exec = mf_gitlab_session_call(self->session, "POST", posts, spec, error);
   if (exec == NULL)
     return FALSE;
@@ -309,7 +317,9 @@ look_for_runner(Prepare *self, const char *id, gboolean *ret_found, GError **err
     if (exec == NULL)
       return FALSE;
   }
-  *ret_found = mf_document_uint(exec, "stdout_bytes") > 0;
+  *ret_found = mf_document_uint(exec, "stdout_bytes") > 0   ? RUNNER_OF_HOST
+               : mf_document_uint(exec, "stderr_bytes") > 0 ? RUNNER_OF_IMAGE
+                                                            : RUNNER_NONE;
   return TRUE;
 }
 
@@ -319,15 +329,15 @@ tell_runner(Prepare *self, const char *id, GError **error)
 {
   MfJson *runner = mf_document_member(self->info, "gitlab_runner");
   const char *version = mf_document_text(runner, "version");
-  gboolean found = FALSE;
+  Runner found = RUNNER_NONE;
   if (!self->wishes->needs_runner)
     return TRUE;
   if (!look_for_runner(self, id, &found, error))
     return FALSE;
-  if (found && runner != NULL)
+  if (found == RUNNER_OF_HOST && runner != NULL)
     say(g_strdup_printf("gitlab-runner %s of this host is in the machine",
                         version != NULL ? version : "(of unknown version)"));
-  else if (found)
+  else if (found != RUNNER_NONE)
     say(g_strdup("gitlab-runner in the machine is that of its image"));
   else if (runner != NULL)
     warn(g_strdup("the machine has no gitlab-runner, because its image has no room for this "

@@ -25,6 +25,7 @@ host_exec_document(const HostExec *self)
   mf_json_add_string(json, "state", done ? "finished" : "running");
   mf_json_add_string(json, "error", self->error);
   mf_json_add_uint(json, "stdout_bytes", self->output->len);
+  mf_json_add_uint(json, "stderr_bytes", self->errors);
   if (done && self->error == NULL && g_subprocess_get_if_signaled(self->process))
     mf_json_add_uint(json, "signal", (guint64)g_subprocess_get_term_sig(self->process));
   else if (done && self->error == NULL)
@@ -52,6 +53,10 @@ on_exited(GObject *source, GAsyncResult *result, gpointer data)
   HostExec *exec = data;
   g_assert_true(g_subprocess_wait_finish(G_SUBPROCESS(source), result, NULL));
   exec->exited = TRUE;
+  GInputStream *errors = g_subprocess_get_stderr_pipe(exec->process);
+  char text[256];
+  if (errors != NULL)
+    (void)!g_input_stream_read_all(errors, text, sizeof text, &exec->errors, NULL, NULL);
   exec->changed(exec);
 }
 
@@ -61,29 +66,47 @@ lead_group(gpointer unused)
   setpgid(0, 0);
 }
 
-void
-host_exec_run(HostExec *self, MfJson *json, const char *folder)
+/* (transfer full) */
+static GBytes *
+script_of(MfJson *json)
 {
-  g_autoptr(GError) error = NULL;
   gsize length = 0;
   MfJson *script = NULL;
-  g_autofree guchar *data = NULL;
   if (json_object_object_get_ex(json, "script", &script)) {
-    length = (gsize)json_object_get_string_len(script);
-    data = g_memdup2(json_object_get_string(script), length);
-  } else if (json_object_object_get_ex(json, "script_base64", &script)) {
-    data = g_base64_decode(json_object_get_string(script), &length);
+    const char *text = json_object_get_string(script);
+    return g_bytes_new(text, (gsize)json_object_get_string_len(script));
   }
-  g_assert_nonnull(script);
+  g_assert_true(json_object_object_get_ex(json, "script_base64", &script));
+  guchar *data = g_base64_decode(json_object_get_string(script), &length);
+  return g_bytes_new_take(data, length);
+}
+
+/* (transfer full) */
+static GBytes *
+move(GBytes *script, const char *folder)
+{
+  g_autoptr(GString) text =
+      g_string_new_len(g_bytes_get_data(script, NULL), (gssize)g_bytes_get_size(script));
+  g_string_replace(text, "/usr/local/bin", folder, 0);
+  return g_bytes_new(text->str, text->len);
+}
+
+void
+host_exec_run(HostExec *self, MfJson *json, const char *folder, gboolean moved)
+{
+  g_autoptr(GError) error = NULL;
+  gboolean own = strchr(self->key, '/') == NULL;
+  g_autoptr(GBytes) posted = script_of(json);
+  g_autoptr(GBytes) script = moved && own ? move(posted, folder) : g_bytes_ref(posted);
   g_autofree char *file = g_strdup_printf("%s/exec-%u", folder, self->number);
-  g_assert_true(g_file_set_contents(file, (char *)data, (gssize)length, NULL));
-  g_autoptr(GSubprocessLauncher) launcher =
-      g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_MERGE);
+  g_assert_true(g_file_set_contents(file, g_bytes_get_data(script, NULL),
+                                    (gssize)g_bytes_get_size(script), NULL));
+  g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(
+      G_SUBPROCESS_FLAGS_STDOUT_PIPE |
+      (own ? G_SUBPROCESS_FLAGS_STDERR_PIPE : G_SUBPROCESS_FLAGS_STDERR_MERGE));
   g_subprocess_launcher_set_stdin_file_path(launcher, file);
   g_subprocess_launcher_set_child_setup(launcher, lead_group, NULL, NULL);
-  /* What prepare itself runs, unlike a stage, looks for gitlab-runner: it is in our folder or
-   * nowhere. */
-  if (strchr(self->key, '/') == NULL)
+  if (own)
     g_subprocess_launcher_setenv(launcher, "PATH", folder, TRUE);
   self->process = g_subprocess_launcher_spawn(launcher, &error, "bash", NULL);
   g_assert_no_error(error);

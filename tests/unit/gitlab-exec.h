@@ -16,14 +16,18 @@ struct HostExec {
   char *key;
   GSubprocess *process;
   GByteArray *output;
+  gsize errors; /* bytes on a stream of their own, of a script of prepare's */
   gboolean read_out, exited;
   const char *error;
   void (*changed)(HostExec *exec); /* more output, or its end */
 };
 
-/* @json: as it was posted. Its script is written below @folder, which is also all that a script of
- * prepare's own finds programs in. */
-void host_exec_run(HostExec *self, MfJson *json, const char *folder);
+/*
+ * @json: as it was posted. @folder: the script is written there. A script of prepare's own, which
+ * has no stage, finds programs nowhere else: @moved: what the machine has in /usr/local/bin is
+ * there.
+ */
+void host_exec_run(HostExec *self, MfJson *json, const char *folder, gboolean moved);
 gboolean host_exec_is_over(const HostExec *self);
 MfJson *host_exec_document(const HostExec *self);
 void host_exec_signal(HostExec *self, const char *name);

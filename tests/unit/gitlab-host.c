@@ -175,7 +175,7 @@ add_exec(Host *self, guint index, MfJson *json)
   exec->output = g_byte_array_new();
   g_ptr_array_add(job->execs, exec);
   exec->changed = on_exec_changed;
-  host_exec_run(exec, json, self->folder);
+  host_exec_run(exec, json, self->folder, !self->own_runner);
   return exec;
 }
 

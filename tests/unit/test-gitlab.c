@@ -117,11 +117,18 @@ test_prepare_runner(void)
   g_assert_true(g_file_set_contents_full(path, "", 0, G_FILE_SET_CONTENTS_NONE, 0755, NULL));
   g_autoptr(Driver) without = prepare(host, JOB(",\"image\":{\"name\":\"tiny\"}"), 0);
   g_assert_cmpuint(host_job(host, 0)->execs->len, ==, 0);
-  g_autoptr(Driver) own = prepare(host, JOB(",\"cache\":[{}]"), 0);
-  says(own->out, "is that of its image");
   host->runner = "17.2.0";
   g_autoptr(Driver) given = prepare(host, JOB(",\"cache\":[{}]"), 0);
   says(given->out, "gitlab-runner 17.2.0 of this host is in the machine");
+  host->runner = NULL;
+  g_autoptr(Driver) same = prepare(host, JOB(",\"cache\":[{}]"), 0);
+  says(same->out, "is that of its image");
+  host->own_runner = TRUE;
+  g_autoptr(Driver) own = prepare(host, JOB(",\"cache\":[{}]"), 0);
+  says(own->out, "is that of its image");
+  host->runner = "17.2.0";
+  g_autoptr(Driver) other = prepare(host, JOB(",\"cache\":[{}]"), 0);
+  says(other->out, "is that of its image");
   g_unlink(path);
   host_free(host);
 }
