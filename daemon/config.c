@@ -125,7 +125,7 @@ static const MfKey keys[] = {
      .meaning = "A machine that has waited this long for a job (pool in its template) makes room for a new one."},
 
     {"images", "gitlab-runner", MF_KEY_PATH, "/usr/bin/gitlab-runner", FIELD(gitlab_runner),
-     .meaning = "This host's gitlab-runner, if there is one: a copy goes into every machine, for artifacts and caches."},
+     .meaning = "This host's gitlab-runner, if there is one: a copy goes into every machine, for artifacts and caches; user mayfly must be able to read and execute it, which it cannot below /home, /root and /tmp."},
 
     {"jobs", "default-timeout", MF_KEY_TIME, "1h", 1, 365 * DAY, FIELD(default_timeout),
      .meaning = "A job that asks for no time gets this, from the start of its machine."},

@@ -2,6 +2,7 @@
 /* Runner: where the host's gitlab-runner is, and which. */
 #include "daemon/runner.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -123,13 +124,33 @@ mf_runner_path(MfRunner *self)
   return look(self) ? self->path : NULL;
 }
 
+/* Why what is there cannot be used; NULL: it can, or nothing is there. (transfer full) */
+static char *
+find_problem(const char *path)
+{
+  struct stat st;
+  if (stat(path, &st) != 0)
+    return errno == ENOENT || errno == ENOTDIR
+               ? NULL
+               : g_strdup_printf("user %s cannot reach %s: %s", g_get_user_name(), path,
+                                 g_strerror(errno));
+  if (!S_ISREG(st.st_mode))
+    return g_strdup_printf("%s is no file", path);
+  if (access(path, R_OK | X_OK) != 0)
+    return g_strdup_printf("user %s may not read and execute %s", g_get_user_name(), path);
+  return NULL;
+}
+
 MfJson *
 mf_runner_to_json(MfRunner *self)
 {
-  if (!look(self))
+  gboolean usable = look(self);
+  g_autofree char *problem = usable ? NULL : find_problem(self->path);
+  if (!usable && problem == NULL)
     return NULL;
   MfJson *json = json_object_new_object();
   mf_json_add_string(json, "path", self->path);
   mf_json_add_string(json, "version", self->version);
+  mf_json_add_string(json, "problem", problem);
   return json;
 }

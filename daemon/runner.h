@@ -22,8 +22,8 @@ typedef struct MfRunner MfRunner;
 /* @path: need not be there. */
 MfRunner *mf_runner_new(const char *path);
 void mf_runner_free(MfRunner *self);
-/* The path, or NULL while there is no such program. */
+/* The path, or NULL while there is no such program that can be used. */
 const char *mf_runner_path(MfRunner *self);
-/* {"path","version"}, version null until it has said so itself; NULL while there is no such
- * program. (transfer full) */
+/* {"path","version","problem"}: version null until it has said so itself, problem why it cannot be
+ * used; NULL while nothing is there. (transfer full) */
 MfJson *mf_runner_to_json(MfRunner *self);

@@ -59,7 +59,7 @@ gboolean mf_scheduler_uses_image(MfScheduler *self, const char *digest);
  * {"version","accel":{"mode","kvm":bool,"reason"},"libvirt":{"up":bool,"problem","versions"},"host":{"cpus","memory"},
  *  "limits":{"machines","memory","cpus","disk_reserve","queue","timeout","keep"},"used":{"machines","memory","cpus","disk_free"},
  *  "queue":n,"running":n,"draining":bool,"network":{"ok":bool,"problem","name","gateway","ports":[{"tap","ip","mac","state","job","problem"}]},
- *  "gitlab_runner":{"path","version"}|null,"images":n,"templates":n}: /v1/info. (transfer full)
+ *  "gitlab_runner":{"path","version","problem"}|null,"images":n,"templates":n}: /v1/info. (transfer full)
  */
 MfJson *mf_scheduler_info(MfScheduler *self);
 /* Machines that wait for jobs, see pool.h; /v1/pools. (transfer full) */

@@ -323,28 +323,40 @@ look_for_runner(Prepare *self, const char *id, Runner *ret_found, GError **error
   return TRUE;
 }
 
+/* Why the machine has none. (transfer full) */
+static char *
+why_no_runner(MfJson *runner)
+{
+  const char *problem = mf_document_text(runner, "problem");
+  if (problem != NULL)
+    return g_strdup_printf("%s (gitlab-runner in mayfly.conf)", problem);
+  return g_strdup(runner != NULL ? "its image has no room for this host's"
+                                 : "this host has none to give it (gitlab-runner in mayfly.conf)");
+}
+
 /* GitLab itself says next to nothing when artifacts and caches cannot be moved. */
 static gboolean
 tell_runner(Prepare *self, const char *id, GError **error)
 {
   MfJson *runner = mf_document_member(self->info, "gitlab_runner");
   const char *version = mf_document_text(runner, "version");
+  gboolean given = runner != NULL && !mf_document_has(runner, "problem");
   Runner found = RUNNER_NONE;
   if (!self->wishes->needs_runner)
     return TRUE;
   if (!look_for_runner(self, id, &found, error))
     return FALSE;
-  if (found == RUNNER_OF_HOST && runner != NULL)
+  if (found == RUNNER_OF_HOST && given) {
     say(g_strdup_printf("gitlab-runner %s of this host is in the machine",
                         version != NULL ? version : "(of unknown version)"));
-  else if (found != RUNNER_NONE)
+  } else if (found != RUNNER_NONE) {
     say(g_strdup("gitlab-runner in the machine is that of its image"));
-  else if (runner != NULL)
-    warn(g_strdup("the machine has no gitlab-runner, because its image has no room for this "
-                  "host's: artifacts and cache will be skipped"));
-  else
-    warn(g_strdup("the machine has no gitlab-runner, because this host has none to give it "
-                  "(gitlab-runner in mayfly.conf): artifacts and cache will be skipped"));
+  } else {
+    g_autofree char *why = why_no_runner(runner);
+    warn(g_strdup_printf("the machine has no gitlab-runner, because %s: artifacts and cache will "
+                         "be skipped",
+                         why));
+  }
   return TRUE;
 }
 

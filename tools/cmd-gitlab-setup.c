@@ -73,21 +73,24 @@ check_user(const char *name, const char *socket)
                                  name, socket, group != NULL ? group->gr_name : "mayfly", name));
 }
 
+/* Only artifacts and cache need it. */
 static void
 check_runner(MfJson *info)
 {
   MfJson *runner = mf_document_member(info, "gitlab_runner");
   const char *path = mf_document_text(runner, "path"),
-             *version = mf_document_text(runner, "version");
-  if (runner != NULL)
+             *version = mf_document_text(runner, "version"),
+             *problem = mf_document_text(runner, "problem");
+  if (runner != NULL && problem == NULL)
     verdict(TRUE, g_strdup_printf("machines get %s, version %s, for artifacts and cache",
                                   path != NULL ? path : "gitlab-runner",
                                   version != NULL ? version : "unknown"));
   else
-    fputs(
-        "note    machines get no gitlab-runner, so artifacts and cache are skipped: install it on "
-        "this host, or set gitlab-runner under [images] in mayfly.conf\n",
-        stderr);
+    fprintf(stderr,
+            "note    machines get no gitlab-runner, so artifacts and cache are skipped: %s\n",
+            problem != NULL ? problem
+                            : "install it on this host, or set gitlab-runner under [images] in "
+                              "mayfly.conf");
 }
 
 /* (transfer full); NULL: it is not there, which was said. */

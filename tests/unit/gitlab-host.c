@@ -306,9 +306,13 @@ info(const Host *self)
   MfJson *limits = json_object_new_object();
   mf_json_add_uint(limits, "machines", 8);
   mf_json_add(json, "limits", limits);
-  MfJson *runner = self->runner != NULL ? json_object_new_object() : NULL;
-  if (runner != NULL)
+  gboolean there = self->runner != NULL || self->runner_problem != NULL;
+  MfJson *runner = there ? json_object_new_object() : NULL;
+  if (there) {
+    mf_json_add_string(runner, "path", "/usr/bin/gitlab-runner");
     mf_json_add_string(runner, "version", self->runner);
+    mf_json_add_string(runner, "problem", self->runner_problem);
+  }
   mf_json_add(json, "gitlab_runner", runner);
   return json;
 }

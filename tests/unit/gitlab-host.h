@@ -32,11 +32,12 @@ struct Host {
   GPtrArray *watchers, *followers; /* SoupServerMessage */
   guint tick;
   /* What a test sets */
-  const char *drop;    /* "POST /v1/jobs": its answer gets lost, once */
-  const char *refuse;  /* code of a problem for POST /v1/jobs */
-  const char *runner;  /* version of the gitlab-runner that machines get */
-  gboolean own_runner; /* the one in the machine's path is not where they get it */
-  guint64 longest;     /* max_timeout of its templates */
+  const char *drop;           /* "POST /v1/jobs": its answer gets lost, once */
+  const char *refuse;         /* code of a problem for POST /v1/jobs */
+  const char *runner;         /* version of the gitlab-runner that machines get */
+  const char *runner_problem; /* why they get none */
+  gboolean own_runner;        /* the one in the machine's path is not where they get it */
+  guint64 longest;            /* max_timeout of its templates */
   gboolean never_ready, fail_boot;
 };
 

@@ -130,6 +130,10 @@ test_prepare_runner(void)
   g_autoptr(Driver) other = prepare(host, JOB(",\"cache\":[{}]"), 0);
   says(other->out, "is that of its image");
   g_unlink(path);
+  host->runner = NULL;
+  host->runner_problem = "user mayfly may not read it";
+  g_autoptr(Driver) useless = prepare(host, JOB(",\"cache\":[{}]"), 0);
+  says(useless->out, "no gitlab-runner, because user mayfly may not read it (gitlab-runner in");
   host_free(host);
 }
 

@@ -33,6 +33,17 @@ wait_version(MfRunner *runner)
 }
 
 static void
+expect_problem(MfRunner *runner, const char *said)
+{
+  g_assert_null(mf_runner_path(runner));
+  g_autoptr(MfJson) json = mf_runner_to_json(runner);
+  const char *problem = json_object_get_string(json_object_object_get(json, "problem"));
+  g_assert_nonnull(problem);
+  g_assert_nonnull(strstr(problem, said));
+  g_assert_null(json_object_object_get(json, "version"));
+}
+
+static void
 test_version(void)
 {
   g_autofree char *path = g_build_filename(folder, "gitlab-runner", NULL);
@@ -43,11 +54,14 @@ test_version(void)
   g_assert_cmpstr(mf_runner_path(runner), ==, path);
   g_autofree char *version = wait_version(runner);
   g_assert_cmpstr(version, ==, "17.5.3");
+  g_autoptr(MfJson) json = mf_runner_to_json(runner);
+  g_assert_null(json_object_object_get(json, "problem"));
   /* Replaced while we run. */
   put(path, "#!/bin/sh\nprintf 'Version: 18.0.0~beta\\n'\n", 0755);
   g_autofree char *newer = wait_version(runner);
   g_assert_cmpstr(newer, ==, "18.0.0~beta");
   g_chmod(path, 0644);
+  expect_problem(runner, "may not read and execute");
   g_unlink(path);
   g_assert_null(mf_runner_path(runner));
   mf_runner_free(runner);
