@@ -137,12 +137,13 @@ check_open(MfScheduler *self, GError **error)
                                                                       : mf_scheduler_problem(self);
   if (self->draining)
     g_set_error_literal(error, MF_ERROR, MF_ERROR_BUSY,
-                        "this host is being drained and takes no new jobs: try again later");
+                        "this host is being drained and takes no new jobs until that is over");
   else if (problem != NULL)
     g_set_error_literal(error, MF_ERROR, MF_ERROR_UNAVAILABLE, problem);
   else if (mf_queue_length(self->queue) >= self->config->queue_length)
     g_set_error(error, MF_ERROR, MF_ERROR_BUSY,
-                "%u jobs wait already, which is as many as may (queue-length): try again later",
+                "%u jobs wait already, which is as many as may (queue-length): there is room when some "
+                "have started",
                 mf_queue_length(self->queue));
   else
     return TRUE;

@@ -18,7 +18,9 @@
 #include "tools/outcome.h"
 #include "tools/watch.h"
 
-#define LOOK_MS 2000 /* for a sign of life */
+#define LOOK_MS          2000 /* for a sign of life */
+#define FIRST_PAUSE_MS   500
+#define LONGEST_PAUSE_MS 5000
 
 typedef struct {
   MfGitlabSession *session;
@@ -182,13 +184,37 @@ specify(const Prepare *self)
   return spec;
 }
 
+/* A host that is drained, or whose queue is full, takes the job later. GitLab does not take it
+ * back, so this goes on until the runner ends it. (transfer full) */
+static MfJson *
+post_when_open(Prepare *self, MfJson *spec, GError **error)
+{
+  guint pause = FIRST_PAUSE_MS;
+  while (!self->session->stopped) {
+    g_autoptr(GError) local = NULL;
+    MfJson *job = mf_gitlab_session_call(self->session, "POST", "/v1/jobs", spec, &local);
+    if (job != NULL)
+      return job;
+    if (!g_error_matches(local, MF_ERROR, MF_ERROR_BUSY)) {
+      g_propagate_error(error, g_steal_pointer(&local));
+      return NULL;
+    }
+    if (pause == FIRST_PAUSE_MS)
+      say(mf_gitlab_report_refused(local->message));
+    mf_gitlab_session_pause(self->session, pause);
+    pause = MIN(2 * pause, LONGEST_PAUSE_MS);
+  }
+  mf_gitlab_session_set_stopped_error(self->session, error);
+  return NULL;
+}
+
 /* (transfer full) */
 static MfJson *
 post(Prepare *self, GError **error)
 {
   g_autoptr(GError) local = NULL;
   g_autoptr(MfJson) spec = specify(self);
-  MfJson *job = mf_gitlab_session_call(self->session, "POST", "/v1/jobs", spec, &local);
+  MfJson *job = post_when_open(self, spec, &local);
   if (job != NULL)
     return job;
   self->blamed = g_error_matches(local, MF_ERROR, MF_ERROR_LIMIT);

@@ -69,6 +69,13 @@ queue_line(MfGitlabReport *self, MfJson *job, gint64 now)
   return visible(line);
 }
 
+char *
+mf_gitlab_report_refused(const char *why)
+{
+  g_autofree char *line = g_strconcat("Waiting: ", why, NULL);
+  return visible(line);
+}
+
 /* Start */
 
 static void

@@ -21,6 +21,9 @@ typedef struct {
  * NULL: nothing. (transfer full) */
 char *mf_gitlab_report_progress(MfGitlabReport *self, MfJson *job, gint64 now);
 
+/* mayflyd takes no new jobs for now, and says why. (transfer full) */
+char *mf_gitlab_report_refused(const char *why);
+
 /* The machine is ready: what it is and how long each phase of its start took. (transfer full) */
 char *mf_gitlab_report_summary(MfJson *job);
 

@@ -197,6 +197,12 @@ static void
 post_job(Host *self, SoupServerMessage *message)
 {
   MfJson *spec = body_of(message);
+  if (self->busy > 0) {
+    self->busy--;
+    answer_problem(message, 429, "busy", "this host is being drained");
+    json_object_put(spec);
+    return;
+  }
   if (self->refuse != NULL) {
     answer_problem(message, 422, self->refuse, "9 cpus asked for, but 8 are allowed");
     json_object_put(spec);

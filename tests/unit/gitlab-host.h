@@ -33,6 +33,7 @@ struct Host {
   guint tick;
   /* What a test sets */
   const char *drop;           /* "POST /v1/jobs": its answer gets lost, once */
+  guint busy;                 /* times that POST /v1/jobs is refused for now */
   const char *refuse;         /* code of a problem for POST /v1/jobs */
   const char *runner;         /* version of the gitlab-runner that machines get */
   const char *runner_problem; /* why they get none */

@@ -243,6 +243,28 @@ test_prepare_stopped(void)
   host_free(host);
 }
 
+/* A host that takes no jobs for now is waited for, which is said once. */
+static void
+test_prepare_busy(void)
+{
+  static const char *const argv[] = {"prepare", NULL};
+  Host *host = host_new();
+  host->busy = 2;
+  g_autoptr(Driver) patient = prepare(host, JOB(""), 0);
+  const char *told = strstr(patient->out, "Waiting: this host is being drained\n");
+  g_assert_nonnull(told);
+  g_assert_null(strstr(told + 1, "Waiting: "));
+  g_assert_cmpuint(host->jobs->len, ==, 1);
+  host->busy = G_MAXUINT;
+  g_autoptr(Driver) ended = driver_start(host, JOB(""), NULL, argv);
+  while (host->busy == G_MAXUINT)
+    g_main_context_iteration(NULL, TRUE);
+  g_subprocess_send_signal(ended->process, SIGTERM);
+  g_assert_cmpint(driver_wait(ended), ==, 2);
+  says(ended->err, "gitlab-runner ended this stage");
+  host_free(host);
+}
+
 /* run */
 
 static Driver *
@@ -548,6 +570,7 @@ main(int argc, char **argv)
   g_test_add_func("/gitlab/prepare/again", test_prepare_again);
   g_test_add_func("/gitlab/prepare/fails", test_prepare_fails);
   g_test_add_func("/gitlab/prepare/stopped", test_prepare_stopped);
+  g_test_add_func("/gitlab/prepare/busy", test_prepare_busy);
   g_test_add_func("/gitlab/run/statuses", test_run_statuses);
   g_test_add_func("/gitlab/run/output", test_run_output);
   g_test_add_func("/gitlab/run/once", test_run_once);
