@@ -142,8 +142,11 @@ mf_cmd_gitlab_setup(const MfCommon *common, gconstpointer data, char **argv, GEr
   check_runner(info);
   g_autofree char *program = own_path();
   g_autofree char *name = g_strconcat("mayfly on ", g_get_host_name(), NULL);
+  /* The runner's folder is another than ours. */
+  g_autofree char *socket =
+      common->socket != NULL ? g_canonicalize_filename(common->socket, NULL) : NULL;
   g_autofree char *toml =
-      mf_gitlab_toml_format(config, program, name, mf_gitlab_toml_capacity(info, template));
+      mf_gitlab_toml_format(config, program, socket, name, mf_gitlab_toml_capacity(info, template));
   fputs("\nFor gitlab-runner's config.toml (/etc/gitlab-runner/config.toml), see "
         "mayfly-gitlab(1):\n\n",
         stderr);

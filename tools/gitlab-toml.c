@@ -45,13 +45,16 @@ quote(const char *text)
 }
 
 char *
-mf_gitlab_toml_format(const MfGitlabConfig *config, const char *program, const char *name,
-                      guint64 capacity)
+mf_gitlab_toml_format(const MfGitlabConfig *config, const char *program, const char *socket,
+                      const char *name, guint64 capacity)
 {
   static const char *const stages[] = {"config", "prepare", "run", "cleanup"};
   g_autoptr(GString) out = g_string_new(NULL);
   g_autofree char *path = quote(program);
   g_autofree char *shown = quote(name);
+  g_autofree char *shown_socket = socket != NULL ? quote(socket) : NULL;
+  g_autofree char *more =
+      socket != NULL ? g_strconcat(", \"--socket\", ", shown_socket, NULL) : g_strdup("");
   guint64 kill = MAX(GRACEFUL_KILL, config->term_grace + 20);
   g_string_append_printf(out,
                          "concurrent = %" G_GUINT64_FORMAT
@@ -67,8 +70,8 @@ mf_gitlab_toml_format(const MfGitlabConfig *config, const char *program, const c
                          "  [runners.custom]\n",
                          capacity, shown, capacity, config->builds_dir, config->cache_dir);
   for (guint i = 0; i < G_N_ELEMENTS(stages); i++)
-    g_string_append_printf(out, "    %s_exec = %s\n    %s_args = [\"gitlab\", \"%s\"]\n", stages[i],
-                           path, stages[i], stages[i]);
+    g_string_append_printf(out, "    %s_exec = %s\n    %s_args = [\"gitlab\", \"%s\"%s]\n",
+                           stages[i], path, stages[i], stages[i], more);
   g_string_append_printf(out,
                          "    graceful_kill_timeout = %" G_GUINT64_FORMAT "\n"
                          "    force_kill_timeout = %d\n",

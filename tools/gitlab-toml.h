@@ -13,6 +13,7 @@
  */
 guint64 mf_gitlab_toml_capacity(MfJson *info, MfJson *template);
 
-/* @program: mayfly's absolute path. (transfer full) */
-char *mf_gitlab_toml_format(const MfGitlabConfig *config, const char *program, const char *name,
-                            guint64 capacity);
+/* @program: mayfly's absolute path. @socket: (nullable): mayflyd's, if it is not the usual one.
+ * (transfer full) */
+char *mf_gitlab_toml_format(const MfGitlabConfig *config, const char *program, const char *socket,
+                            const char *name, guint64 capacity);

@@ -26,11 +26,34 @@ test_capacity(void)
 }
 
 static void
+says(const char *text, const char *line)
+{
+  if (strstr(text, line) == NULL)
+    g_error("it does not say “%s”:\n%s", line, text);
+}
+
+/* Another socket than the usual one stands where each stage finds it. */
+static void
+test_socket(void)
+{
+  g_autoptr(MfGitlabConfig) config = mf_gitlab_config_load("/nowhere", NULL);
+  g_autofree char *text =
+      mf_gitlab_toml_format(config, "/usr/bin/mayfly", "/srv/\"a\"/sock", "mayfly on host", 6);
+  static const char *const stages[] = {"config", "prepare", "run", "cleanup"};
+  for (guint i = 0; i < G_N_ELEMENTS(stages); i++) {
+    g_autofree char *line = g_strdup_printf("    %s_args = [\"gitlab\", \"%s\", \"--socket\", "
+                                            "\"/srv/\\\"a\\\"/sock\"]\n",
+                                            stages[i], stages[i]);
+    says(text, line);
+  }
+}
+
+static void
 test_format(void)
 {
   g_autoptr(MfGitlabConfig) config = mf_gitlab_config_load("/nowhere", NULL);
   g_autofree char *text =
-      mf_gitlab_toml_format(config, "/opt/a \"b\"\\\n/mayfly", "mayfly on host", 6);
+      mf_gitlab_toml_format(config, "/opt/a \"b\"\\\n/mayfly", NULL, "mayfly on host", 6);
   static const char *const lines[] = {
       "concurrent = 6 ",
       "[[runners]]\n",
@@ -49,8 +72,7 @@ test_format(void)
       "    force_kill_timeout = 10\n",
   };
   for (guint i = 0; i < G_N_ELEMENTS(lines); i++)
-    if (strstr(text, lines[i]) == NULL)
-      g_error("it does not say “%s”:\n%s", lines[i], text);
+    says(text, lines[i]);
 }
 
 int
@@ -59,5 +81,6 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/gitlab-toml/capacity", test_capacity);
   g_test_add_func("/gitlab-toml/format", test_format);
+  g_test_add_func("/gitlab-toml/socket", test_socket);
   return g_test_run();
 }
