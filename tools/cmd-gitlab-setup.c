@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mayfly gitlab setup: what to write into config.toml on this host, and whether gitlab-runner can
  * work with it. */
+#include <gio/gio.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "daemon/error.h"
@@ -13,6 +15,7 @@
 #include "tools/document.h"
 #include "tools/gitlab-toml.h"
 
+#define SERVICE    "gitlab-runner.service"
 #define USER       "gitlab-runner"
 #define MAX_GROUPS 256
 
@@ -21,11 +24,32 @@ typedef struct {
 } Options;
 
 const MfOption mf_cmd_gitlab_setup_options[] = {
-    {"user", 'u', MF_OPTION_TEXT, "USER", "who gitlab-runner runs as (default: " USER ")",
+    {"user", 'u', MF_OPTION_TEXT, "USER",
+     "who gitlab-runner runs as (default: as its service says, or " USER ")",
      G_STRUCT_OFFSET(Options, user)},
     {0},
 };
 const gsize mf_cmd_gitlab_setup_options_size = sizeof(Options);
+
+/* As whom systemd would start it; NULL: there is no such service. (transfer full) */
+static char *
+find_service_user(void)
+{
+  g_autofree char *text = NULL;
+  g_autoptr(GSubprocess) child =
+      g_subprocess_new(G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_SILENCE, NULL,
+                       "systemctl", "show", "-p", "LoadState", "-p", "User", SERVICE, NULL);
+  if (child == NULL || !g_subprocess_communicate_utf8(child, NULL, NULL, &text, NULL, NULL) ||
+      text == NULL)
+    return NULL;
+  g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+  if (!g_strv_contains((const char *const *)lines, "LoadState=loaded"))
+    return NULL;
+  for (char **line = lines; *line != NULL; line++)
+    if (g_str_has_prefix(*line, "User=") && (*line)[strlen("User=")] != '\0')
+      return g_strdup(*line + strlen("User="));
+  return g_strdup("root");
+}
 
 /* Checks: each says one line on stderr. Returns: whether it is right. */
 
@@ -136,8 +160,9 @@ mf_cmd_gitlab_setup(const MfCommon *common, gconstpointer data, char **argv, GEr
   if (info == NULL)
     return MF_EXIT_FAILURE;
   g_autofree char *usual = mf_path_socket();
-  gboolean user_good = check_user(options->user != NULL ? options->user : USER,
-                                  common->socket != NULL ? common->socket : usual);
+  g_autofree char *found = options->user == NULL ? find_service_user() : NULL;
+  const char *user = options->user != NULL ? options->user : found != NULL ? found : USER;
+  gboolean user_good = check_user(user, common->socket != NULL ? common->socket : usual);
   g_autoptr(MfJson) template = check_template(client, config->template);
   check_runner(info);
   g_autofree char *program = own_path();

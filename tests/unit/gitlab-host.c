@@ -324,17 +324,24 @@ info(const Host *self)
 }
 
 static MfJson *
+template_document(const Host *self, const char *name)
+{
+  MfJson *json = json_object_new_object();
+  mf_json_add_string(json, "name", name);
+  mf_json_add_string(json, "image", "tiny");
+  mf_json_add_bool(json, "image_available", TRUE);
+  mf_json_add_uint(json, "max_timeout", self->longest);
+  return json;
+}
+
+static MfJson *
 templates(const Host *self)
 {
   static const char *const names[] = {"default", "tiny"};
   MfJson *json = json_object_new_object();
   MfJson *list = json_object_new_array();
-  for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
-    MfJson *template = json_object_new_object();
-    mf_json_add_string(template, "name", names[i]);
-    mf_json_add_uint(template, "max_timeout", self->longest);
-    json_object_array_add(list, template);
-  }
+  for (guint i = 0; i < G_N_ELEMENTS(names); i++)
+    json_object_array_add(list, template_document(self, names[i]));
   mf_json_add(json, "templates", list);
   return json;
 }
@@ -361,6 +368,8 @@ on_request(SoupServer *server, SoupServerMessage *message, const char *path, GHa
     answer(message, 200, info(self));
   else if (strcmp(path, "/v1/templates") == 0)
     answer(message, 200, templates(self));
+  else if (strcmp(path, "/v1/templates/default") == 0)
+    answer(message, 200, template_document(self, "default"));
   else if (strcmp(path, "/v1/jobs") == 0 && post)
     post_job(self, message);
   else if (strcmp(path, "/v1/jobs") == 0)
