@@ -117,25 +117,46 @@ check_runner(MfJson *info)
                               "mayfly.conf");
 }
 
+static gboolean
+check_image(MfClient *client, const char *template, const char *image)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree char *path = mf_client_path("images", image, NULL);
+  g_autoptr(MfJson) found = mf_client_call(client, "GET", path, NULL, &error);
+  if (found != NULL)
+    return verdict(
+        TRUE, g_strdup_printf("jobs without image: get template %s, image %s", template, image));
+  return verdict(FALSE, g_strdup_printf("jobs without image: cannot run: %s", error->message));
+}
+
 /* (transfer full); NULL: it is not there, which was said. */
 static MfJson *
-check_template(MfClient *client, const char *name)
+check_template(MfClient *client, const char *name, gboolean *ret_good)
 {
   g_autoptr(GError) error = NULL;
   g_autofree char *path = mf_client_path("templates", name, NULL);
   MfJson *template = mf_client_call(client, "GET", path, NULL, &error);
-  if (template == NULL) {
-    verdict(FALSE, g_strdup_printf("jobs without image: cannot run: %s", error->message));
-    return NULL;
-  }
   const char *image = mf_document_text(template, "image");
-  if (mf_document_flag(template, "image_available"))
-    verdict(TRUE, g_strdup_printf("jobs without image: get template %s, image %s", name, image));
+  if (image != NULL)
+    *ret_good = check_image(client, name, image);
   else
-    verdict(FALSE, g_strdup_printf("jobs without image: cannot run, because image %s is not there: "
-                                   "sudo mayfly image build %s",
-                                   image, image));
+    *ret_good = verdict(FALSE, g_strdup_printf("jobs without image: cannot run: %s",
+                                               error != NULL ? error->message : "it has no image"));
   return template;
+}
+
+static gboolean
+check_rules(MfClient *client, const MfGitlabConfig *config)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJson) answer = mf_client_call(client, "GET", "/v1/templates", NULL, &error);
+  if (answer == NULL)
+    return verdict(FALSE, g_strdup(error->message));
+  g_auto(GStrv) problems =
+      mf_gitlab_config_find_problems(config, mf_document_member(answer, "templates"));
+  for (char **problem = problems; *problem != NULL; problem++)
+    verdict(FALSE, g_strdup(*problem));
+  return problems[0] == NULL;
 }
 
 /* The newest of this program where that was replaced. (transfer full) */
@@ -163,7 +184,9 @@ mf_cmd_gitlab_setup(const MfCommon *common, gconstpointer data, char **argv, GEr
   g_autofree char *found = options->user == NULL ? find_service_user() : NULL;
   const char *user = options->user != NULL ? options->user : found != NULL ? found : USER;
   gboolean user_good = check_user(user, common->socket != NULL ? common->socket : usual);
-  g_autoptr(MfJson) template = check_template(client, config->template);
+  gboolean template_good;
+  g_autoptr(MfJson) template = check_template(client, config->template, &template_good);
+  gboolean rules_good = check_rules(client, config);
   check_runner(info);
   g_autofree char *program = own_path();
   g_autofree char *name = g_strconcat("mayfly on ", g_get_host_name(), NULL);
@@ -176,6 +199,5 @@ mf_cmd_gitlab_setup(const MfCommon *common, gconstpointer data, char **argv, GEr
         "mayfly-gitlab(1):\n\n",
         stderr);
   fputs(toml, stdout);
-  gboolean template_good = template != NULL && mf_document_flag(template, "image_available");
-  return user_good && template_good ? MF_EXIT_OK : MF_EXIT_PROBLEM;
+  return user_good && template_good && rules_good ? MF_EXIT_OK : MF_EXIT_PROBLEM;
 }

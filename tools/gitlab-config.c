@@ -195,6 +195,36 @@ mf_gitlab_config_find_template(const MfGitlabConfig *self, const char *image, co
   return NULL;
 }
 
+static gboolean
+fits_any(const char *pattern, MfJson *templates)
+{
+  for (gsize i = 0; i < mf_document_count(templates); i++) {
+    const char *name = mf_document_text(mf_document_item(templates, i), "name");
+    if (name != NULL && fnmatch(pattern, name, 0) == 0)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+char **
+mf_gitlab_config_find_problems(const MfGitlabConfig *self, MfJson *templates)
+{
+  g_autoptr(GStrvBuilder) found = g_strv_builder_new();
+  for (char **rule = self->images; *rule != NULL; rule++) {
+    const char *equals = strrchr(*rule, '=');
+    g_autofree char *problem = NULL;
+    if (equals != NULL && !is_template(templates, equals + 1))
+      problem = g_strdup_printf("there is no template %s", equals + 1);
+    else if (equals == NULL && !fits_any(*rule, templates))
+      problem = g_strdup_printf("no template's name is like it: write %s=TEMPLATE", *rule);
+    g_autofree char *sentence =
+        g_strdup_printf("rule %s (images= in gitlab.conf): %s", *rule, problem);
+    if (problem != NULL)
+      g_strv_builder_add(found, sentence);
+  }
+  return g_strv_builder_end(found);
+}
+
 void
 mf_gitlab_config_free(MfGitlabConfig *self)
 {

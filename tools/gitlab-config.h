@@ -42,5 +42,9 @@ char *mf_gitlab_config_find_template(const MfGitlabConfig *self, const char *ima
                                      const char *shown, MfJson *templates,
                                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* One sentence for each rule of @images that no job gets a machine by: its template is not there.
+ * (transfer full) */
+char **mf_gitlab_config_find_problems(const MfGitlabConfig *self, MfJson *templates);
+
 void mf_gitlab_config_free(MfGitlabConfig *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfGitlabConfig, mf_gitlab_config_free)

@@ -329,7 +329,7 @@ template_document(const Host *self, const char *name)
   MfJson *json = json_object_new_object();
   mf_json_add_string(json, "name", name);
   mf_json_add_string(json, "image", "tiny");
-  mf_json_add_bool(json, "image_available", TRUE);
+  mf_json_add_bool(json, "image_available", !self->no_image);
   mf_json_add_uint(json, "max_timeout", self->longest);
   return json;
 }
@@ -370,6 +370,8 @@ on_request(SoupServer *server, SoupServerMessage *message, const char *path, GHa
     answer(message, 200, templates(self));
   else if (strcmp(path, "/v1/templates/default") == 0)
     answer(message, 200, template_document(self, "default"));
+  else if (strcmp(path, "/v1/images/tiny") == 0 && !self->no_image)
+    answer(message, 200, json_object_new_object());
   else if (strcmp(path, "/v1/jobs") == 0 && post)
     post_job(self, message);
   else if (strcmp(path, "/v1/jobs") == 0)

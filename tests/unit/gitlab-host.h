@@ -40,6 +40,7 @@ struct Host {
   gboolean own_runner;        /* the one in the machine's path is not where they get it */
   guint64 longest;            /* max_timeout of its templates */
   gboolean never_ready, fail_boot;
+  gboolean no_image; /* of its templates */
 };
 
 Host *host_new(void);

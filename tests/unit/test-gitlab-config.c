@@ -132,6 +132,22 @@ test_refusal(void)
   g_assert_nonnull(strstr(error->message, "one of debian:*, debian-12, default, tiny,"));
 }
 
+static void
+test_problems(void)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJson) all = templates();
+  g_autoptr(MfGitlabConfig) config =
+      parse("[images]\nimages=debian:*=debian-12 ruby:*=ruby alpine:* t* *\n", &error);
+  g_assert_no_error(error);
+  g_auto(GStrv) problems = mf_gitlab_config_find_problems(config, all);
+  g_autofree char *text = g_strjoinv("\n", problems);
+  g_assert_cmpstr(text, ==,
+                  "rule ruby:*=ruby (images= in gitlab.conf): there is no template ruby\n"
+                  "rule alpine:* (images= in gitlab.conf): no template's name is like it: write "
+                  "alpine:*=TEMPLATE");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -141,5 +157,6 @@ main(int argc, char **argv)
   g_test_add_func("/gitlab-config/mistakes", test_mistakes);
   g_test_add_func("/gitlab-config/images", test_images);
   g_test_add_func("/gitlab-config/refusal", test_refusal);
+  g_test_add_func("/gitlab-config/problems", test_problems);
   return g_test_run();
 }

@@ -73,11 +73,37 @@ test_socket(void)
   host_free(host);
 }
 
+/* What keeps jobs from running, and what does not. */
+static void
+test_problems(void)
+{
+  Host *host = host_new();
+  host->runner_problem = "user mayfly may not read it";
+  g_autoptr(Driver) fine = setup(host, "--user", "root", 0);
+  says(fine->err, "note    machines get no gitlab-runner, so artifacts and cache are skipped: user "
+                  "mayfly may not read it\n");
+  g_assert_null(strstr(fine->err, "PROBLEM"));
+  host->no_image = TRUE;
+  g_autoptr(Driver) imageless = setup(host, "--user", "root", 1);
+  says(imageless->err, "PROBLEM jobs without image: cannot run: there is no such thing\n");
+  host->no_image = FALSE;
+  g_autofree char *file = g_build_filename(host->folder, "rules.conf", NULL);
+  g_assert_true(g_file_set_contents(file, "[images]\nimages=debian:*=nosuch *\n", -1, NULL));
+  const char *const env[] = {"MAYFLY_GITLAB_CONFIG", file, NULL};
+  static const char *const argv[] = {"setup", "--user", "root", NULL};
+  g_autoptr(Driver) rules = driver_start(host, "", env, argv);
+  g_assert_cmpint(driver_wait(rules), ==, 1);
+  says(rules->err,
+       "PROBLEM rule debian:*=nosuch (images= in gitlab.conf): there is no template nosuch\n");
+  host_free(host);
+}
+
 int
 main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/gitlab-setup/user", test_user);
   g_test_add_func("/gitlab-setup/socket", test_socket);
+  g_test_add_func("/gitlab-setup/problems", test_problems);
   return g_test_run();
 }
