@@ -43,8 +43,8 @@ add_machine(MfTable *table, MfJson *job)
 static void
 add_timings(MfTable *table, MfJson *job)
 {
-  static const char *const names[] = {"queue", "clone",        "inject",  "start",
-                                      "boot",  "first_output", "teardown"};
+  static const char *const names[] = {"queue", "prepare", "clone",        "inject",
+                                      "start", "boot",    "first_output", "teardown"};
   MfJson *timings = mf_document_member(job, "timings");
   g_autoptr(GString) text = g_string_new(NULL);
   for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
@@ -60,17 +60,12 @@ add_timings(MfTable *table, MfJson *job)
 static void
 add_exec(MfTable *table, MfJson *exec)
 {
-  MfJson *argv = mf_document_member(exec, "argv");
   g_autofree char *state = mf_outcome_describe_exec(exec);
-  g_autoptr(GString) text = g_string_new(state);
-  g_string_append(text, ":");
-  for (gsize i = 0; i < mf_document_count(argv); i++)
-    g_string_append_printf(text, " %s", json_object_get_string(mf_document_item(argv, i)));
-  if (mf_document_count(argv) == 0)
-    g_string_append(text, " a script");
+  g_autofree char *command = mf_outcome_describe_command(exec);
+  g_autofree char *text = g_strconcat(state, ": ", command, NULL);
   g_autofree char *label =
       g_strdup_printf("exec %" G_GUINT64_FORMAT, mf_document_uint(exec, "number"));
-  mf_table_add(table, label, text->str);
+  mf_table_add(table, label, text);
 }
 
 static void

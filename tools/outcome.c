@@ -46,6 +46,23 @@ mf_outcome_describe_exec(MfJson *exec)
   return g_strdup(text->str);
 }
 
+char *
+mf_outcome_describe_command(MfJson *exec)
+{
+  MfJson *argv = mf_document_member(exec, "argv");
+  const char *key = mf_document_text(exec, "key");
+  const char *slash = key != NULL ? strchr(key, '/') : NULL;
+  g_autoptr(GString) text = g_string_new(NULL);
+  for (gsize i = 0; i < mf_document_count(argv); i++)
+    g_string_append_printf(text, "%s%s", i > 0 ? " " : "",
+                           json_object_get_string(mf_document_item(argv, i)));
+  if (text->len > 0)
+    return g_strdup(text->str);
+  if (slash == NULL)
+    return g_strdup("a script");
+  return g_strdup_printf("a script, %.*s", (int)(slash - key), key);
+}
+
 int
 mf_outcome_of_job(MfJson *job)
 {

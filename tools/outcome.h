@@ -11,6 +11,10 @@ int mf_outcome_of_exec(MfJson *exec);
 /* "running", "finished with 3", "did not finish (why)": for people, not yet made visible. (transfer full) */
 char *mf_outcome_describe_exec(MfJson *exec);
 
+/* What it runs: its words, or "a script" and, as GitLab's stages are called in the beginning of
+ * their keys, which. (transfer full) */
+char *mf_outcome_describe_command(MfJson *exec);
+
 /* Of a finished job: its own, which is that of its first exec unless it was held, or 124, 125, 130. */
 int mf_outcome_of_job(MfJson *job);
 

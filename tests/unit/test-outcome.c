@@ -93,10 +93,26 @@ test_execs(void)
 }
 
 static void
+test_commands(void)
+{
+  static const char *const execs[][2] = {
+      {"{'argv':['sh','-c','exit 3'],'key':'a/b'}", "sh -c exit 3"},
+      {"{'argv':null,'key':'build_script/0af3'}", "a script, build_script"},
+      {"{'argv':[],'key':'0af3'}", "a script"},
+      {"{}", "a script"},
+  };
+  for (guint i = 0; i < G_N_ELEMENTS(execs); i++) {
+    g_autoptr(MfJson) exec = parse(execs[i][0]);
+    g_autofree char *said = mf_outcome_describe_command(exec);
+    g_assert_cmpstr(said, ==, execs[i][1]);
+  }
+}
+
+static void
 test_progress(void)
 {
-  g_autoptr(MfJson) queued = parse(
-      "{'id':'0123456789ab','state':'queued','position':2,'queued_for':'no memory is left','timings':{}}");
+  g_autoptr(MfJson) queued = parse("{'id':'0123456789ab','state':'queued','position':2,'queued_for'"
+                                   ":'no memory is left','timings':{}}");
   g_autofree char *waits = mf_progress_format(queued, 3);
   g_assert_cmpstr(waits, ==, "mayfly 01234567: queue 3.00s, number 2: no memory is left");
   g_autoptr(MfJson) starting =
@@ -190,6 +206,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/outcome/jobs", test_outcomes);
   g_test_add_func("/outcome/execs", test_execs);
+  g_test_add_func("/outcome/commands", test_commands);
   g_test_add_func("/outcome/progress", test_progress);
   g_test_add_func("/outcome/table", test_table);
   g_test_add_func("/outcome/numbers", test_numbers);
