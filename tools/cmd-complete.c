@@ -111,12 +111,12 @@ mf_cmd_complete(const MfCommon *common, gconstpointer options, char **argv, GErr
     const char *before = argv[count - 1];
     const MfOption *option = expects_value(command->options, before);
     if (option == NULL)
-      option = expects_value(mf_common_options, before);
+      option = expects_value(mf_command_common_options(command), before);
     if (option != NULL) {
       offer_value(common, option, typed);
     } else if (typed[0] == '-') {
       offer_options(command->options, typed);
-      offer_options(mf_common_options, typed);
+      offer_options(mf_command_common_options(command), typed);
     } else if (g_strcmp0(command->completes, "command") == 0) {
       offer_commands(argv + words, count - words, typed);
     } else {

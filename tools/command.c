@@ -9,13 +9,19 @@
 #include "daemon/text.h"
 
 const MfOption mf_common_options[] = {
-    {"socket", 0, MF_OPTION_TEXT, "PATH", "mayflyd's socket, if it is not the usual one",
-     G_STRUCT_OFFSET(MfCommon, socket)},
     {"output", 'o', MF_OPTION_TEXT, "json|text", "how to print the answer",
      G_STRUCT_OFFSET(MfCommon, output)},
+    {"socket", 0, MF_OPTION_TEXT, "PATH", "mayflyd's socket, if it is not the usual one",
+     G_STRUCT_OFFSET(MfCommon, socket)},
     {"help", 'h', MF_OPTION_FLAG, NULL, "show this", G_STRUCT_OFFSET(MfCommon, help)},
     {0},
 };
+
+const MfOption *
+mf_command_common_options(const MfCommand *command)
+{
+  return command->json ? mf_common_options : mf_common_options + 1;
+}
 
 gboolean
 mf_command_wants_json(const MfCommon *common)
@@ -67,8 +73,8 @@ mf_command_help_for(const MfCommand *command)
     g_string_append(out, "\nOptions:\n");
     mf_options_describe(command->options, out);
   }
-  g_string_append(out, "\nOptions of every command:\n");
-  mf_options_describe(mf_common_options, out);
+  g_string_append(out, "\nCommon options:\n");
+  mf_options_describe(mf_command_common_options(command), out);
   return g_strdup(out->str);
 }
 
@@ -120,6 +126,16 @@ check_arguments(const MfCommand *command, char *const *argv, GError **error)
   return FALSE;
 }
 
+static gboolean
+check_output(const MfCommand *command, const MfCommon *common, GError **error)
+{
+  if (common->output == NULL || command->json)
+    return TRUE;
+  g_set_error(error, MF_ERROR, MF_ERROR_INVALID,
+              "mayfly %s prints nothing that could be JSON: leave --output out", command->name);
+  return FALSE;
+}
+
 static int
 run(const MfCommand *command, MfCommon *common, gpointer options, char **argv)
 {
@@ -132,7 +148,7 @@ run(const MfCommand *command, MfCommon *common, gpointer options, char **argv)
     fputs(help, stdout);
     return MF_EXIT_OK;
   }
-  if (!check_arguments(command, argv, &error))
+  if (!check_output(command, common, &error) || !check_arguments(command, argv, &error))
     return complain(error->message, "--help tells more");
   int status = command->run(common, options, argv, &error);
   if (error == NULL)

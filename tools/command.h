@@ -16,10 +16,10 @@
   125 /* mayfly itself failed, or the command line is wrong: one sentence on stderr says why */
 #define MF_EXIT_INTERRUPT 130
 
-/* Options that every command has. */
+/* Options that commands have in common. */
 typedef struct {
+  const char *output; /* NULL, "text" or "json" */
   const char *socket; /* NULL: as mf_path_socket() says */
-  const char *output; /* NULL or "json" */
   gboolean help;
 } MfCommon;
 
@@ -38,6 +38,7 @@ typedef struct {
   guint min, max;        /* of arguments; max G_MAXUINT: any number */
   gboolean hidden;       /* not for people: left out of the list */
   gboolean posix;        /* options end at the first argument */
+  gboolean json;         /* --output says how its answer is printed */
   const char *summary;   /* one line */
   const char *details;   /* lines for its --help, or NULL */
   const char
@@ -47,7 +48,9 @@ typedef struct {
   MfCommandRun run;
 } MfCommand;
 
+/* --output comes first: not every command has it. */
 extern const MfOption mf_common_options[];
+const MfOption *mf_command_common_options(const MfCommand *command);
 
 gboolean mf_command_wants_json(const MfCommon *common);
 

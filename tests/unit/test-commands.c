@@ -36,12 +36,26 @@ test_help_covers_all(void)
     g_assert_true(command->hidden == (strstr(help, command->summary) == NULL));
     g_autofree char *own = mf_command_help_for(command);
     g_assert_nonnull(strstr(own, command->summary));
+    g_assert_nonnull(strstr(own, "--socket"));
+    g_assert_true(command->json == (strstr(own, "--output") != NULL));
     for (const MfOption *option = command->options; option != NULL && option->name != NULL;
          option++) {
       g_autofree char *word = g_strdup_printf("--%s", option->name);
       g_assert_nonnull(strstr(own, word));
       g_assert_nonnull(strstr(own, option->meaning));
     }
+  }
+}
+
+/* Wherever it stands. */
+static void
+test_no_json(void)
+{
+  static const char *const lines[] = {"mayfly gitlab config -o json",
+                                      "mayfly -o json gitlab config"};
+  for (guint i = 0; i < G_N_ELEMENTS(lines); i++) {
+    g_auto(GStrv) words = g_strsplit(lines[i], " ", -1);
+    g_assert_cmpint(mf_command_main(mf_commands, words), ==, MF_EXIT_FAILURE);
   }
 }
 
@@ -65,6 +79,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/commands/rows", test_rows_are_whole);
   g_test_add_func("/commands/help", test_help_covers_all);
+  g_test_add_func("/commands/no-json", test_no_json);
   g_test_add_func("/commands/find", test_find);
   return g_test_run();
 }
