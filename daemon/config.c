@@ -152,7 +152,7 @@ static const MfKey keys[] = {
      .meaning = "Ports that mayfly-netd makes; a machine needs one, and a used one rests before the next."},
     {"network", "holes", MF_KEY_LIST, "", FIELD(holes), .check = is_address_and_port,
      .allowed = "ADDRESS:PORT such as 192.168.1.10:443",
-     .meaning = "What machines may reach although it is the host or a private network: a GitLab or a cache of your own."},
+     .meaning = "What machines may reach by TCP although it is the host or a private network: a GitLab or a cache of your own."},
     {"network", "dns-forwarders", MF_KEY_LIST, "", FIELD(dns_forwarders), .check = is_address,
      .allowed = "IPv4 addresses",
      .meaning = "Name servers that the machines' questions are passed on to; none: those of the host."},
@@ -312,8 +312,9 @@ mf_config_dump(const MfConfig *self, gboolean commented)
       "# Every key stands here with its default: to change one, remove its '#'. Files in\n"
       "# mayfly.conf.d/ whose names end with .conf are read after this one, in name order, and "
       "win.\n"
-      "# Try a change with \"mayflyd --check\"; it applies after \"systemctl restart "
-      "mayflyd\".\n\n",
+      "# Try a change with \"mayflyd --check\"; it applies after \"systemctl restart mayflyd\", "
+      "that of a\n"
+      "# key under [network] after \"systemctl restart mayflyd mayfly-netd\".\n\n",
       body, NULL);
 }
 
