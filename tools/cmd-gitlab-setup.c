@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/error.h"
 #include "daemon/paths.h"
@@ -195,9 +196,10 @@ mf_cmd_gitlab_setup(const MfCommon *common, gconstpointer data, char **argv, GEr
       common->socket != NULL ? g_canonicalize_filename(common->socket, NULL) : NULL;
   g_autofree char *toml =
       mf_gitlab_toml_format(config, program, socket, name, mf_gitlab_toml_capacity(info, template));
-  fputs("\nFor gitlab-runner's config.toml (/etc/gitlab-runner/config.toml), see "
-        "mayfly-gitlab(1):\n\n",
-        stderr);
+  if (isatty(STDOUT_FILENO))
+    fputs("\nFor gitlab-runner's config.toml (/etc/gitlab-runner/config.toml), see "
+          "mayfly-gitlab(1):\n\n",
+          stderr);
   fputs(toml, stdout);
   return user_good && template_good && rules_good ? MF_EXIT_OK : MF_EXIT_PROBLEM;
 }
