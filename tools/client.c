@@ -50,10 +50,12 @@ mf_client_new(const char *socket)
   MfClient *self = g_object_new(mf_client_get_type(), NULL);
   self->socket = socket != NULL ? g_strdup(socket) : mf_path_socket();
   g_autoptr(GSocketAddress) address = g_unix_socket_address_new(self->socket);
-  /* The output, the events and standard input of a job are one connection each. */
+  /* The output, the events and standard input of a job are one connection each. Nothing is said on
+   * them while the job says nothing, which may be for hours; a mayflyd that hangs is ended by its
+   * watchdog, and the connection with it. */
   self->session = soup_session_new_with_options("remote-connectable", address, "max-conns", 16,
-                                                "max-conns-per-host", 16, "user-agent",
-                                                "mayfly/" MF_VERSION, NULL);
+                                                "max-conns-per-host", 16, "timeout", 0,
+                                                "user-agent", "mayfly/" MF_VERSION, NULL);
   return self;
 }
 
