@@ -7,10 +7,6 @@ set -u
 . "$(dirname "$(realpath "$0")")/../lib/mayfly-host.sh"
 mayfly_up '[machines]' inject-timeout=45s agent-timeout=20s
 
-# One that says nothing for longer than a connection may be silent elsewhere goes on beside all that follows.
-mayfly run --template tiny -- sh -c 'sleep 130; echo spoken' </dev/null >"$logs/silent" 2>&1 &
-silent=$!
-
 # begin SCRIPT [MEMBERS]: a job that runs SCRIPT in the guest, with further members of its document; sets $id.
 begin() {
   id=$(post "$(jq -n --arg script "$1" --arg secret "$secret" --argjson more "${2:-{\}}" \
@@ -114,7 +110,4 @@ begin 'echo after all that'
 wait_for "$id" finished
 is "$(api GET "/v1/jobs/$id/execs/1/output?form=stdout")" "after all that" "and the next job runs as if nothing had been"
 clean "$id" "the next job"
-
-wait "$silent"
-is "$? $(cat "$logs/silent")" "0 spoken" "a job that is silent for minutes is followed to its end"
 mayfly_done
