@@ -267,6 +267,29 @@ mf_api_jobs_lease(MfApiRequest *request)
 }
 
 static void
+add_counter(MfJson *json, const char *key, guint64 value)
+{
+  mf_json_add(json, key, value != MF_STATS_UNKNOWN ? json_object_new_uint64(value) : NULL);
+}
+
+MfJson *
+mf_api_stats_to_json(const MfDomainStats *stats)
+{
+  MfJson *json = json_object_new_object();
+  mf_json_add_uint(json, "balloon_maximum", stats->balloon_maximum);
+  mf_json_add_uint(json, "balloon_current", stats->balloon_current);
+  mf_json_add_uint(json, "balloon_usable", stats->balloon_usable);
+  mf_json_add_uint(json, "resident", stats->resident);
+  add_counter(json, "cpu_time_ns", stats->cpu_time_ns);
+  mf_json_add_uint(json, "disk_allocated", stats->disk_allocated);
+  add_counter(json, "disk_read_bytes", stats->disk_read_bytes);
+  add_counter(json, "disk_written_bytes", stats->disk_written_bytes);
+  add_counter(json, "net_rx_bytes", stats->net_rx_bytes);
+  add_counter(json, "net_tx_bytes", stats->net_tx_bytes);
+  return json;
+}
+
+static void
 on_stats(GObject *source, GAsyncResult *result, gpointer data)
 {
   g_autoptr(MfApiRequest) request = data;
@@ -277,16 +300,7 @@ on_stats(GObject *source, GAsyncResult *result, gpointer data)
     mf_api_reply_error(request, error);
     return;
   }
-  MfJson *json = json_object_new_object();
-  mf_json_add_uint(json, "balloon_maximum", stats->balloon_maximum);
-  mf_json_add_uint(json, "balloon_current", stats->balloon_current);
-  mf_json_add_uint(json, "balloon_usable", stats->balloon_usable);
-  mf_json_add_uint(json, "resident", stats->resident);
-  mf_json_add_uint(json, "cpu_time_ns", stats->cpu_time_ns);
-  mf_json_add_uint(json, "disk_allocated", stats->disk_allocated);
-  mf_json_add_uint(json, "net_rx_bytes", stats->net_rx_bytes);
-  mf_json_add_uint(json, "net_tx_bytes", stats->net_tx_bytes);
-  mf_api_reply_json(request, 200, json);
+  mf_api_reply_json(request, 200, mf_api_stats_to_json(stats));
 }
 
 void

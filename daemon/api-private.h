@@ -200,6 +200,8 @@ void mf_api_metrics_count_request(MfApiMetrics *self, guint status);
 /* The job's or, if there is one, the exec's document, at once or after what ?wait= asks for;
  * @choices: what it may be. */
 void mf_api_jobs_answer(MfApiRequest *request, MfJob *job, MfExec *exec, const char *choices);
+/* (transfer full) */
+MfJson *mf_api_stats_to_json(const MfDomainStats *stats);
 
 /* Handlers, by file. */
 void mf_api_jobs_list(MfApiRequest *request);

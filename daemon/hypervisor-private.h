@@ -54,6 +54,7 @@ struct _MfHypervisor {
   gboolean closed;
   guint backoff_ms;
   guint reconnect_source;
+  GPtrArray *stats_waiters; /* GTask: who gets the answer of the call that is out; NULL: none is */
 };
 
 /* hypervisor.c */
@@ -134,7 +135,11 @@ gboolean mf_hypervisor_is_id(const char *id);
 virDomainPtr mf_hypervisor_find_domain(virConnectPtr connection, const char *id,
                                        GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* hypervisor-storage.c: where overlay @id is or would be. (transfer full) */
+/* hypervisor-stats.c: the record of one domain. @now: unix seconds. Pure. */
+void mf_hypervisor_read_stats(virTypedParameterPtr params, int count, guint64 now,
+                              MfDomainStats *ret);
+
+/* hypervisor-storage.c: where overlay @id is or would be. Any thread. (transfer full) */
 char *mf_hypervisor_overlay_path(MfHypervisor *self, const char *id);
 
 /*

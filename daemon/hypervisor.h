@@ -82,16 +82,34 @@ char **mf_hypervisor_list_domains_finish(MfHypervisor *self, GAsyncResult *r, GE
 void mf_hypervisor_list_overlays_async(MfHypervisor *self, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
 char **mf_hypervisor_list_overlays_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* A counter that libvirt does not tell for now; 0 would look as if it had gone back. */
+#define MF_STATS_UNKNOWN G_MAXUINT64
 typedef struct {
   guint64 balloon_maximum, balloon_current, balloon_usable; /* bytes; 0 = the guest has not said */
-  guint64 resident;                                          /* bytes of the QEMU process */
+  guint64 resident;                                          /* bytes of the QEMU process; 0 = not told for now */
+  guint64 disk_allocated;                                    /* bytes of the overlay on the host */
+  /* Counters. Those of the network belong to the port: they do not begin with the machine. */
   guint64 cpu_time_ns;
-  guint64 disk_allocated; /* bytes of the overlay on the host */
+  guint64 disk_read_bytes, disk_written_bytes;
   guint64 net_rx_bytes, net_tx_bytes;
 } MfDomainStats;
 /* Never on a machine that is starting or ending: it would wait for libvirt's job lock. Finish: (transfer full) g_free. */
 void mf_hypervisor_stats_async(MfHypervisor *self, const char *id, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
 MfDomainStats *mf_hypervisor_stats_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Counted on the main context. */
+typedef struct {
+  gint64 time;          /* unix microseconds of the sample */
+  GHashTable *machines; /* id → MfDomainStats: every running domain with our name prefix, whoever made it */
+} MfHostStats;
+void mf_host_stats_unref(MfHostStats *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfHostStats, mf_host_stats_unref)
+/*
+ * All machines in one call of libvirt, whatever they are doing: it waits for no job lock, and of a machine whose lock is held it tells
+ * what it knows without asking QEMU. Whoever asks while the call is out gets its answer too: the time in it says when that was.
+ * Finish: (transfer full).
+ */
+void mf_hypervisor_all_stats_async(MfHypervisor *self, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
+MfHostStats *mf_hypervisor_all_stats_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
  * hypervisor-network.c: the binding of filter no-host-lan on @port->tap. bind: makes it if it is not there, or was made with other values

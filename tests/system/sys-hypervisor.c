@@ -84,6 +84,32 @@ test_overlay(void)
   rig_as_root("rm -f " STATE "/images/o1.qcow2");
 }
 
+/* All at once: the same of @id, and nothing that is not there. */
+static void
+assert_among_all(const char *id, const MfDomainStats *alone)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(GAsyncResult) result = NULL;
+  g_autoptr(GAsyncResult) second = NULL;
+
+  mf_hypervisor_all_stats_async(rig_hypervisor, NULL, rig_on_ready, &result);
+  mf_hypervisor_all_stats_async(rig_hypervisor, NULL, rig_on_ready, &second);
+  g_autoptr(MfHostStats) all =
+      mf_hypervisor_all_stats_finish(rig_hypervisor, rig_wait_result(&result), &error);
+  g_assert_no_error(error);
+  g_autoptr(MfHostStats) shared =
+      mf_hypervisor_all_stats_finish(rig_hypervisor, rig_wait_result(&second), &error);
+  g_assert_no_error(error);
+  g_assert_true(all == shared);
+  g_assert_cmpuint(g_hash_table_size(all->machines), ==, 1);
+  const MfDomainStats *stats = g_hash_table_lookup(all->machines, id);
+  g_assert_nonnull(stats);
+  g_assert_cmpuint(stats->balloon_maximum, ==, alone->balloon_maximum);
+  g_assert_cmpuint(stats->cpu_time_ns, >=, alone->cpu_time_ns);
+  g_assert_cmpuint(stats->disk_allocated, ==, alone->disk_allocated);
+  g_assert_cmpuint(stats->disk_written_bytes, ==, alone->disk_written_bytes);
+}
+
 static void
 test_life(void)
 {
@@ -105,6 +131,9 @@ test_life(void)
   g_assert_cmpuint(stats->disk_allocated, >, 0);
   g_assert_cmpuint(stats->disk_allocated, <, 4 * MIB);
   g_assert_cmpuint(stats->balloon_usable, ==, 0);
+  g_assert_cmpuint(stats->disk_read_bytes, >, 0);
+  g_assert_cmpuint(stats->disk_written_bytes, !=, MF_STATS_UNKNOWN);
+  assert_among_all("life", stats);
 
   gboolean destroyed = rig_destroy("life", &error);
   g_assert_no_error(error);
