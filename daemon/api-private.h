@@ -212,6 +212,7 @@ void mf_api_jobs_end(MfApiRequest *request);
 void mf_api_jobs_lease(MfApiRequest *request);
 void mf_api_jobs_stats(MfApiRequest *request);
 void mf_api_jobs_console(MfApiRequest *request);
+void mf_api_machines_list(MfApiRequest *request);
 void mf_api_execs_create(MfApiRequest *request);
 void mf_api_execs_get(MfApiRequest *request);
 void mf_api_execs_output(MfApiRequest *request);

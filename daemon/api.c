@@ -33,6 +33,7 @@ static const MfApiRoute routes[] = {
     {"POST", "/v1/jobs/{id}/execs/{n}/stdin", mf_api_execs_stdin, "offset eof", FALSE},
     {"POST", "/v1/jobs/{id}/lease", mf_api_jobs_lease, "", FALSE},
     {"GET", "/v1/jobs/{id}/stats", mf_api_jobs_stats, "", FALSE},
+    {"GET", "/v1/machines", mf_api_machines_list, "", FALSE},
     {"GET", "/v1/openapi.json", mf_api_info_openapi, "", FALSE},
     {"GET", "/v1/pools", mf_api_pools_list, "", FALSE},
     {"GET", "/v1/templates", mf_api_templates_list, "", FALSE},

@@ -81,6 +81,12 @@ owner_name(uid_t uid)
   return *name ? name : NULL;
 }
 
+const char *
+mf_job_get_owner_name(MfJob *self)
+{
+  return owner_name(self->owner);
+}
+
 static void
 add_result(MfJob *self, MfJson *json)
 {

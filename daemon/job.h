@@ -39,6 +39,7 @@ const char *mf_job_get_id(MfJob *self);
 const char *mf_job_get_name(MfJob *self); /* or NULL */
 const char *mf_job_get_machine(MfJob *self); /* id of its machine: its own, unless one was waiting */
 uid_t mf_job_get_owner(MfJob *self);
+const char *mf_job_get_owner_name(MfJob *self); /* NULL: the uid has none */
 MfJobState mf_job_get_state(MfJob *self);
 MfResult mf_job_get_result(MfJob *self);
 MfOutputLog *mf_job_get_console(MfJob *self); /* NULL before the machine starts */

@@ -422,3 +422,26 @@ mf_pool_free(MfPool *self)
   g_free(self->folder);
   g_free(self);
 }
+
+void
+mf_pool_add_machines(MfPool *self, MfJson *list)
+{
+  static const char *const states[] = {"starting", "waiting", "stopping"};
+  G_STATIC_ASSERT(G_N_ELEMENTS(states) == G_N_ELEMENTS(state_names));
+  for (guint i = 0; i < self->members->len; i++) {
+    const Member *member = g_ptr_array_index(self->members, i);
+    MfJson *json = json_object_new_object();
+    mf_json_add_string(json, "id", mf_machine_get_id(member->machine));
+    mf_json_add(json, "job", NULL);
+    mf_json_add(json, "name", NULL);
+    mf_json_add_string(json, "template", member->template);
+    mf_json_add(json, "owner", NULL);
+    mf_json_add(json, "owner_name", NULL);
+    mf_json_add_string(json, "state", states[member->state]);
+    mf_json_add(json, "how", NULL);
+    mf_json_add_uint(json, "cpus", member->grant.cpus);
+    mf_json_add_uint(json, "memory", member->grant.memory);
+    mf_json_add(json, "since", time_json(member->since));
+    json_object_array_add(list, json);
+  }
+}

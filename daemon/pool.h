@@ -53,3 +53,5 @@ gboolean mf_pool_uses_image(MfPool *self, const char *digest);
  * or has some. (transfer full)
  */
 MfJson *mf_pool_to_json(MfPool *self);
+/* Each of them, as mf_scheduler_machines() shows it, at the end of the array @list. */
+void mf_pool_add_machines(MfPool *self, MfJson *list);

@@ -27,8 +27,8 @@ libvirt_json(MfScheduler *self)
   return json;
 }
 
-static MfJson *
-usage_json(const MfUsage *usage)
+MfJson *
+mf_scheduler_usage_json(const MfUsage *usage)
 {
   MfJson *json = json_object_new_object();
   mf_json_add_uint(json, "machines", usage->machines);
@@ -57,13 +57,13 @@ mf_scheduler_info(MfScheduler *self)
   mf_json_add_uint(host, "cpus", self->host_size.cpus);
   mf_json_add_uint(host, "memory", self->host_size.memory);
   mf_json_add(json, "host", host);
-  MfJson *limits = usage_json(&self->capacity);
+  MfJson *limits = mf_scheduler_usage_json(&self->capacity);
   mf_json_add_uint(limits, "disk_reserve", self->config->disk_reserve);
   mf_json_add_uint(limits, "queue", self->config->queue_length);
   mf_json_add_uint(limits, "timeout", self->config->max_timeout);
   mf_json_add_uint(limits, "keep", self->config->max_keep);
   mf_json_add(json, "limits", limits);
-  MfJson *used = usage_json(&self->used);
+  MfJson *used = mf_scheduler_usage_json(&self->used);
   mf_json_add_uint(used, "disk_free", mf_scheduler_disk_free(self));
   mf_json_add(json, "used", used);
   mf_json_add_uint(json, "queue", mf_queue_length(self->queue));

@@ -3,8 +3,9 @@
 
 /* The scheduler's inside: scheduler.c (jobs in), scheduler-admit.c (queue and admission),
  * scheduler-find.c, scheduler-run.c (from machine to result), scheduler-recover.c (after a restart,
- * and the reaper), scheduler-info.c (what people see). */
+ * and the reaper), scheduler-info.c and scheduler-machines.c (what people see). */
 
+#include "daemon/host-memory.h"
 #include "daemon/machine.h"
 #include "daemon/pool.h"
 #include "daemon/queue.h"
@@ -78,3 +79,8 @@ void mf_scheduler_recover(MfScheduler *self);
 void mf_scheduler_reap(MfScheduler *self);
 /* Queues a job that has no machine yet, or ends it if it cannot be started any more. */
 void mf_scheduler_requeue(MfEntry *entry);
+/* scheduler-info.c: {"machines","memory","cpus"} (transfer full) */
+MfJson *mf_scheduler_usage_json(const MfUsage *usage);
+/* scheduler-machines.c: a job's machine, and the host; @memory: NULL: not known. (transfer full) */
+MfJson *mf_scheduler_machine_json(MfJob *job);
+MfJson *mf_scheduler_host_json(const MfUsage *size, const MfHostMemory *memory);

@@ -66,3 +66,10 @@ MfJson *mf_scheduler_info(MfScheduler *self);
 MfJson *mf_scheduler_pools(MfScheduler *self);
 const MfConfig *mf_scheduler_get_config(MfScheduler *self);
 MfHypervisor *mf_scheduler_get_hypervisor(MfScheduler *self);
+/*
+ * {"host":{"cpus","memory","memory_available":n|null,"pressure":{"some","full"}|null},"limits":{…},"used":{…} as in info,
+ *  "machines":[{"id","job":id|null,"name":text|null,"template","owner":uid|null,"owner_name":text|null,"state":a job's, or
+ *  "starting"|"waiting"|"stopping" in the pool,"how":text|null,"cpus","memory","since":t|null}]}: /v1/machines without what
+ *  libvirt says. (transfer full)
+ */
+MfJson *mf_scheduler_machines(MfScheduler *self);

@@ -10,10 +10,6 @@
 
 #define LOG_LIMIT (G_GUINT64_CONSTANT(1) << 40)
 
-struct _MfHypervisor {
-  GObject parent;
-};
-
 G_DEFINE_FINAL_TYPE(MfHypervisor, mf_hypervisor, G_TYPE_OBJECT)
 G_DEFINE_FINAL_TYPE(MfExec, mf_exec, G_TYPE_OBJECT)
 G_DEFINE_FINAL_TYPE(MfJob, mf_job, G_TYPE_OBJECT)

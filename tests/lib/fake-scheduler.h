@@ -9,6 +9,11 @@
 
 #include "daemon/scheduler.h"
 
+struct _MfHypervisor {
+  GObject parent;
+  gboolean is_down; /* for statistics of all machines */
+};
+
 struct _MfExec {
   GObject parent;
   guint number;

@@ -50,18 +50,25 @@ has_type(MfJson *value, const char *type)
   return FALSE;
 }
 
-static void
-check_type(MfJson *allowed, MfJson *value, const char *path)
+static gboolean
+has_type_of(MfJson *value, MfJson *allowed)
 {
   gboolean list = json_object_is_type(allowed, json_type_array);
   gsize n = list ? json_object_array_length(allowed) : 1;
   for (gsize i = 0; i < n; i++) {
     MfJson *one = list ? json_object_array_get_idx(allowed, i) : allowed;
     if (has_type(value, json_object_get_string(one)))
-      return;
+      return TRUE;
   }
-  g_error("%s is %s, not %s", path, value != NULL ? json_object_get_string(value) : "null",
-          json_object_get_string(allowed));
+  return FALSE;
+}
+
+static void
+check_type(MfJson *allowed, MfJson *value, const char *path)
+{
+  if (!has_type_of(value, allowed))
+    g_error("%s is %s, not %s", path, value != NULL ? json_object_get_string(value) : "null",
+            json_object_get_string(allowed));
 }
 
 static void
@@ -100,12 +107,36 @@ check_object(MfJson *openapi, MfJson *schema, MfJson *value, const char *path)
   }
 }
 
-static void
-check(MfJson *openapi, MfJson *schema, MfJson *value, const char *path)
+/* Itself, or what it refers to. */
+static MfJson *
+resolve(MfJson *openapi, MfJson *schema)
 {
   const char *reference = json_object_get_string(json_object_object_get(schema, "$ref"));
-  if (reference != NULL) {
-    check(openapi, named(openapi, reference + strlen("#/components/schemas/")), value, path);
+  return reference != NULL ? named(openapi, reference + strlen("#/components/schemas/")) : schema;
+}
+
+/* Alternatives are told apart by their types. */
+static void
+check_one_of(MfJson *openapi, MfJson *schemas, MfJson *value, const char *path)
+{
+  for (gsize i = 0; i < json_object_array_length(schemas); i++) {
+    MfJson *schema = resolve(openapi, json_object_array_get_idx(schemas, i));
+    if (!has_type_of(value, json_object_object_get(schema, "type")))
+      continue;
+    check(openapi, schema, value, path);
+    return;
+  }
+  g_error("%s is %s, none of %s", path, value != NULL ? json_object_get_string(value) : "null",
+          json_object_get_string(schemas));
+}
+
+static void
+check(MfJson *openapi, MfJson *named_schema, MfJson *value, const char *path)
+{
+  MfJson *schema = resolve(openapi, named_schema);
+  MfJson *alternatives = json_object_object_get(schema, "oneOf");
+  if (alternatives != NULL) {
+    check_one_of(openapi, alternatives, value, path);
     return;
   }
   MfJson *type = json_object_object_get(schema, "type");

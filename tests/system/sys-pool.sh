@@ -22,6 +22,8 @@ pool 2
 ok "two machines are made ready" until_ok 180 ready_is 2
 is "$(idle_machines)" 2 "they are domains of names of their own"
 like "$(mayfly pool list)" "tiny +2 +2 +0" "mayfly pool list shows them"
+is "$(api GET /v1/machines | jq '[.machines[] | select(.state == "waiting" and .stats.resident > 0)] | length')" 2 \
+  "they are among the machines, with what they use"
 is "$(virsh -q nwfilter-binding-list | grep -c no-host-lan)" 6 "their ports are filtered"
 like "$(api GET /metrics)" 'mayfly_pool_machines\{template="tiny",state="ready"\} 2' "so do the metrics"
 

@@ -4,11 +4,13 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "daemon/api-private.h"
 #include "daemon/error.h"
 #include "daemon/frame.h"
 #include "daemon/job-private.h"
 #include "daemon/json.h"
 #include "daemon/record.h"
+#include "daemon/scheduler-private.h"
 #include "tests/lib/schema.h"
 
 static MfJobSpec *
@@ -70,6 +72,46 @@ test_job(void)
   g_rmdir(directory);
 }
 
+static void
+test_machine(void)
+{
+  g_autoptr(MfJson) openapi = schema_load();
+  g_autofree char *directory = g_dir_make_tmp("mayfly-schema-XXXXXX", NULL);
+  g_autoptr(MfJob) job = job_in(directory);
+  static const MfJobState states[] = {MF_JOB_STARTING, MF_JOB_READY, MF_JOB_RUNNING,
+                                      MF_JOB_STOPPING};
+  for (gsize i = 0; i < G_N_ELEMENTS(states); i++) {
+    mf_job_set_state(job, states[i]);
+    g_autoptr(MfJson) json = mf_scheduler_machine_json(job);
+    g_assert_cmpstr(json_object_get_string(json_object_object_get(json, "id")), ==, "abc");
+    g_assert_nonnull(json_object_object_get(json, "since"));
+    MfDomainStats stats = {.disk_read_bytes = MF_STATS_UNKNOWN};
+    mf_json_add(json, "stats", i == 0 ? NULL : mf_api_stats_to_json(&stats));
+    schema_check(openapi, "Machine", json);
+  }
+  g_autoptr(GError) error = NULL;
+  g_assert_true(mf_record_remove(job->folder, &error));
+  g_rmdir(directory);
+}
+
+static void
+test_host(void)
+{
+  g_autoptr(MfJson) openapi = schema_load();
+  MfUsage size = {.cpus = 2, .memory = 4096};
+  MfHostMemory memory = {.available = 1024, .has_pressure = TRUE, .some = 1.5};
+  for (guint i = 0; i < 3; i++) {
+    g_autoptr(MfJson) json = json_object_new_object();
+    memory.has_pressure = i == 0;
+    mf_json_add(json, "time", json_object_new_double(1.5));
+    mf_json_add(json, "host", mf_scheduler_host_json(&size, i < 2 ? &memory : NULL));
+    mf_json_add(json, "limits", mf_scheduler_usage_json(&size));
+    mf_json_add(json, "used", mf_scheduler_usage_json(&size));
+    mf_json_add(json, "machines", json_object_new_array());
+    schema_check(openapi, "Machines", json);
+  }
+}
+
 /* A refusal of an unknown key lists those there are. */
 static void
 same_keys(MfJson *openapi, const char *schema, GError *error)
@@ -111,6 +153,8 @@ main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/api-schema/job", test_job);
+  g_test_add_func("/api-schema/machine", test_machine);
+  g_test_add_func("/api-schema/host", test_host);
   g_test_add_func("/api-schema/specs", test_specs);
   return g_test_run();
 }

@@ -148,6 +148,41 @@ test_lease_and_stats(ApiFixture *f, gconstpointer unused)
   api_refused(f, "POST", "/v1/jobs/a/lease", "{\"seconds\":90}", 409, "is over");
 }
 
+/* The machine of @id in the list, or NULL. */
+static MfJson *
+machine_of(MfJson *answer, const char *id)
+{
+  MfJson *list = json_object_object_get(answer, "machines");
+  for (gsize i = 0; i < json_object_array_length(list); i++)
+    if (g_strcmp0(text_at(json_object_array_get_idx(list, i), "id"), id) == 0)
+      return json_object_array_get_idx(list, i);
+  return NULL;
+}
+
+static void
+test_machines(ApiFixture *f, gconstpointer unused)
+{
+  fake_scheduler_add(f->scheduler, "a", 1000, MF_JOB_RUNNING);
+  fake_scheduler_add(f->scheduler, "b", 1001, MF_JOB_STARTING);
+  g_autoptr(MfJson) all = get(f, "/v1/machines");
+  described("Machines", all, NULL);
+  g_assert_cmpfloat(json_object_get_double(json_object_object_get(all, "time")), ==, 1.5);
+  MfJson *stats = json_object_object_get(machine_of(all, "p-a"), "stats");
+  g_assert_cmpuint(number_at(stats, "cpu_time_ns"), ==, 7);
+  g_assert_null(json_object_object_get(stats, "disk_written_bytes"));
+  g_assert_null(json_object_object_get(machine_of(all, "p-b"), "stats"));
+  g_assert_nonnull(machine_of(all, "p-waits"));
+  api_fixture_set_peer(f, 1000, FALSE);
+  g_autoptr(MfJson) own = get(f, "/v1/machines");
+  g_assert_nonnull(machine_of(own, "p-a"));
+  g_assert_null(machine_of(own, "p-b"));
+  g_assert_null(machine_of(own, "p-waits"));
+  f->scheduler->hypervisor->is_down = TRUE;
+  g_autoptr(MfJson) without = get(f, "/v1/machines");
+  described("Machines", without, NULL);
+  g_assert_null(json_object_object_get(machine_of(without, "p-a"), "stats"));
+}
+
 static void
 test_execs(ApiFixture *f, gconstpointer unused)
 {
@@ -433,6 +468,7 @@ main(int argc, char **argv)
   add("keys", test_keys);
   add("pools", test_pools);
   add("lease-and-stats", test_lease_and_stats);
+  add("machines", test_machines);
   add("execs", test_execs);
   add("ownership", test_ownership);
   add("admin-only", test_admin_only);
