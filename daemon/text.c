@@ -116,3 +116,46 @@ mf_text_quote(const char *text)
   g_string_append(shown, length > QUOTE_LIMIT ? "…\"" : "\"");
   return g_strdup(shown->str);
 }
+
+char *
+mf_text_line(const char *text)
+{
+  MfTextVisible visible = {0};
+  g_autoptr(GString) out = g_string_new(NULL);
+  if (text != NULL)
+    mf_text_visible_feed(&visible, text, strlen(text), out);
+  mf_text_visible_end(&visible, out);
+  return g_strdelimit(g_strdup(out->str), "\n\t", ' ');
+}
+
+/* The end of what fits into *@columns, which becomes what that takes. */
+static const char *
+measure(const char *line, guint *columns)
+{
+  guint taken = 0;
+  const char *p = line;
+  for (; *p != '\0'; p = g_utf8_next_char(p)) {
+    gunichar c = g_utf8_get_char(p);
+    guint width = g_unichar_iszerowidth(c) ? 0 : g_unichar_iswide(c) ? 2 : 1;
+    if (taken + width > *columns)
+      break;
+    taken += width;
+  }
+  *columns = taken;
+  return p;
+}
+
+guint
+mf_text_columns(const char *line)
+{
+  guint columns = G_MAXUINT;
+  measure(line, &columns);
+  return columns;
+}
+
+char *
+mf_text_cut(const char *line, guint columns)
+{
+  const char *end = measure(line, &columns);
+  return g_strndup(line, (gsize)(end - line));
+}

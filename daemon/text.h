@@ -24,3 +24,13 @@ void mf_text_visible_end(MfTextVisible *self, GString *out);
 /* One piece of text in quotes for a message: visible, newlines too, and cut after 80 bytes. NULL
  * gives "nothing". (transfer full) */
 char *mf_text_quote(const char *text);
+
+/* The same for one line of a table or a screen, not cut: newlines and tabs are spaces. NULL gives "".
+ * (transfer full) */
+char *mf_text_line(const char *text);
+
+/* How many columns of a terminal a visible line takes: wide characters take two, those that combine
+ * with others none. */
+guint mf_text_columns(const char *line);
+/* As much of it as fits into @columns. (transfer full) */
+char *mf_text_cut(const char *line, guint columns);

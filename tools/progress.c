@@ -63,10 +63,7 @@ mf_progress_format(MfJson *job, double seconds)
   if (mf_document_text(job, "queued_for") != NULL)
     g_string_append_printf(line, ": %s", mf_document_text(job, "queued_for"));
   append_done(line, job, phase);
-  MfTextVisible visible = {0};
-  g_autoptr(GString) safe = g_string_new(NULL);
-  mf_text_visible_feed(&visible, line->str, line->len, safe);
-  return g_strdelimit(g_strdup(safe->str), "\n\t", ' ');
+  return mf_text_line(line->str);
 }
 
 /* A live line is no place to report that the terminal is gone. */
@@ -86,8 +83,7 @@ draw(MfProgress *self)
   if (line == NULL || !mf_terminal_get_size(self->fd, &rows, &cols))
     return;
   /* A line that wraps could not be wiped. */
-  g_autofree char *fitting =
-      g_utf8_substring(line, 0, MIN(g_utf8_strlen(line, -1), (glong)cols - 1));
+  g_autofree char *fitting = mf_text_cut(line, cols - 1);
   g_autofree char *whole = g_strconcat(WIPE, fitting, NULL);
   put(self, whole, strlen(whole));
 }

@@ -3,7 +3,6 @@
 #include "tools/table.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "daemon/text.h"
 
@@ -11,6 +10,7 @@
 
 struct MfTable {
   guint columns;
+  guint numbers; /* the first column of numbers */
   gboolean headed;
   GPtrArray *cells; /* row by row, the headings first */
 };
@@ -18,13 +18,7 @@ struct MfTable {
 static char *
 make_visible(const char *text)
 {
-  if (text == NULL || text[0] == '\0')
-    return g_strdup("-");
-  MfTextVisible visible = {0};
-  g_autoptr(GString) out = g_string_new(NULL);
-  mf_text_visible_feed(&visible, text, strlen(text), out);
-  mf_text_visible_end(&visible, out);
-  return g_strdelimit(g_strdup(out->str), "\n\t", ' ');
+  return text == NULL || text[0] == '\0' ? g_strdup("-") : mf_text_line(text);
 }
 
 MfTable *
@@ -40,8 +34,15 @@ mf_table_new(const char *heading, ...)
     g_ptr_array_add(self->cells, g_strdup(heading));
     self->columns++;
   }
+  self->numbers = self->columns;
   va_end(args);
   return self;
+}
+
+void
+mf_table_set_numbers(MfTable *self, guint column)
+{
+  self->numbers = column;
 }
 
 void
@@ -66,10 +67,10 @@ mf_table_rows(const MfTable *self)
 static guint
 column_width(const MfTable *self, guint column)
 {
-  glong width = 0;
+  guint width = 0;
   for (guint i = column; i < self->cells->len; i += self->columns)
-    width = MAX(width, g_utf8_strlen(g_ptr_array_index(self->cells, i), -1));
-  return (guint)width;
+    width = MAX(width, mf_text_columns(g_ptr_array_index(self->cells, i)));
+  return width;
 }
 
 char *
@@ -79,13 +80,14 @@ mf_table_format(const MfTable *self)
   for (guint i = self->headed ? 0 : self->columns; i < self->cells->len; i++) {
     const char *cell = g_ptr_array_index(self->cells, i);
     guint column = i % self->columns;
-    g_string_append(out, cell);
-    if (column + 1 == self->columns) {
+    gboolean last = column + 1 == self->columns;
+    gboolean right = column >= self->numbers;
+    int space = (int)(column_width(self, column) - mf_text_columns(cell));
+    g_string_append_printf(out, "%*s%s", right ? space : 0, "", cell);
+    if (!last)
+      g_string_append_printf(out, "%*s", right ? GAP : space + GAP, "");
+    else
       g_string_append_c(out, '\n');
-      continue;
-    }
-    guint width = (guint)g_utf8_strlen(cell, -1);
-    g_string_append_printf(out, "%*s", (int)(column_width(self, column) - width + GAP), "");
   }
   return g_strdup(out->str);
 }

@@ -11,6 +11,8 @@ typedef struct MfTable MfTable;
 /* @headings: up to NULL. With one that is "" the headings are left out: a list of keys and values.
  */
 MfTable *mf_table_new(const char *heading, ...) G_GNUC_NULL_TERMINATED;
+/* Columns from this one on are numbers: they stand to the right. */
+void mf_table_set_numbers(MfTable *self, guint column);
 /* As many cells as there are headings; NULL is shown as "-". */
 void mf_table_add(MfTable *self, const char *cell, ...);
 guint mf_table_rows(const MfTable *self);

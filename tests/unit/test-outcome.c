@@ -139,6 +139,21 @@ test_table(void)
   g_assert_cmpuint(mf_table_rows(table), ==, 2);
 }
 
+/* Numbers to the right, and characters that are two columns wide. */
+static void
+test_table_numbers(void)
+{
+  g_autoptr(MfTable) table = mf_table_new("A", "N", "LONG", NULL);
+  mf_table_set_numbers(table, 1);
+  mf_table_add(table, "\xe6\x97\xa5\xe6\x9c\xac", "100", "1");
+  mf_table_add(table, "x", "7", "22");
+  g_autofree char *text = mf_table_format(table);
+  g_assert_cmpstr(text, ==,
+                  "A       N  LONG\n"
+                  "\xe6\x97\xa5\xe6\x9c\xac  100     1\n"
+                  "x       7    22\n");
+}
+
 static void
 test_numbers(void)
 {
@@ -209,6 +224,7 @@ main(int argc, char **argv)
   g_test_add_func("/outcome/commands", test_commands);
   g_test_add_func("/outcome/progress", test_progress);
   g_test_add_func("/outcome/table", test_table);
+  g_test_add_func("/outcome/table-numbers", test_table_numbers);
   g_test_add_func("/outcome/numbers", test_numbers);
   g_test_add_func("/outcome/problems", test_problems);
   g_test_add_func("/outcome/paths", test_paths);

@@ -79,6 +79,39 @@ test_quote(void)
   g_assert_true(g_str_has_suffix(cut, "…\""));
 }
 
+static void
+test_line(void)
+{
+  g_autofree char *line = mf_text_line("a\nb\tc\x1b");
+  g_assert_cmpstr(line, ==, "a b c^[");
+  g_autofree char *nothing = mf_text_line(NULL);
+  g_assert_cmpstr(nothing, ==, "");
+}
+
+/* One column, two, and none for an accent of its own. */
+static void
+test_columns(void)
+{
+  static const char text[] = "g\xc3\xbc\xe6\x97\xa5\xe6\x9c\xac"
+                             "e\xcc\x81x";
+  static const struct {
+    guint columns;
+    const char *fits;
+  } pieces[] = {{0, ""},
+                {2, "g\xc3\xbc"},
+                {3, "g\xc3\xbc"},
+                {4, "g\xc3\xbc\xe6\x97\xa5"},
+                {7, "g\xc3\xbc\xe6\x97\xa5\xe6\x9c\xac"
+                    "e\xcc\x81"},
+                {8, text},
+                {G_MAXUINT, text}};
+  g_assert_cmpuint(mf_text_columns(text), ==, 8);
+  for (gsize i = 0; i < G_N_ELEMENTS(pieces); i++) {
+    g_autofree char *cut = mf_text_cut(text, pieces[i].columns);
+    g_assert_cmpstr(cut, ==, pieces[i].fits);
+  }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -86,5 +119,7 @@ main(int argc, char **argv)
   g_test_add_func("/text/visible", test_visible);
   g_test_add_func("/text/random", test_random_bytes_stay_harmless);
   g_test_add_func("/text/quote", test_quote);
+  g_test_add_func("/text/line", test_line);
+  g_test_add_func("/text/columns", test_columns);
   return g_test_run();
 }
