@@ -36,6 +36,11 @@ const MfCommand mf_commands[] = {
     {"events", .arguments = "", .json = TRUE,
      .summary = "Print what happens to jobs, until Ctrl-C",
      .run = mf_cmd_events},
+    {"top", .arguments = "", .json = TRUE,
+     .summary = "Show what machines use: processors, memory, disk, network",
+     .details = "On a terminal it goes on until q; c, m, d, n and a sort by cpu, memory, disk, network and age.\n"
+                "Elsewhere, with --batch and with --output json it prints one table, or line, and ends.",
+     OPTIONS(top), .run = mf_cmd_top},
     {"template list", .arguments = "", .json = TRUE,
      .summary = "List what machines can be made from",
      .run = mf_cmd_template_list},

@@ -21,6 +21,7 @@ MF_COMMAND_OPTIONS(image_import);
 MF_COMMAND_OPTIONS(list);
 MF_COMMAND_OPTIONS(logs);
 MF_COMMAND_OPTIONS(run);
+MF_COMMAND_OPTIONS(top);
 
 #define MF_COMMAND(verb)                                                                           \
   int mf_cmd_##verb(const MfCommon *common, gconstpointer options, char **argv, GError **error)
@@ -50,5 +51,6 @@ MF_COMMAND(run);
 MF_COMMAND(pool_list);
 MF_COMMAND(template_inspect);
 MF_COMMAND(template_list);
+MF_COMMAND(top);
 MF_COMMAND(version);
 MF_COMMAND(wait);
