@@ -9,6 +9,7 @@ set -u
 gitlab_up
 
 marks=$lab/marks
+runner_uid=$(id -u gitlab-runner)
 for kind in variable file token url credential; do
   echo "s3cr3t-$kind-$RANDOM$RANDOM$RANDOM"
 done >"$marks"
@@ -29,11 +30,12 @@ in_arguments() {
   grep -lsaF -f "$marks" /proc/[0-9]*/cmdline
 }
 
-# Of processes that are not the runner's, nor this test's.
+# Of processes that are not the runner's, nor this test's. While one is being executed its folder is root's, whoever it is.
 in_environments() {
-  local file
+  local file uid
   grep -lsaF -f "$marks" /proc/[0-9]*/environ | while read -r file; do
-    [ "$(stat -c %U "${file%/environ}" 2>/dev/null)" = gitlab-runner ] || echo "$file"
+    uid=$(sed -n 's/^Uid:[[:space:]]*\([0-9]*\).*/\1/p' "${file%/environ}/status" 2>/dev/null)
+    [ "${uid:-$runner_uid}" = "$runner_uid" ] || echo "$file"
   done
 }
 
