@@ -6,62 +6,14 @@
  */
 #include "daemon/domain-xml.h"
 
-#include <libxml/parser.h>
-
 #include "daemon/domain-check.h"
+#include "daemon/domain-edit.h"
 #include "daemon/error.h"
 #include "daemon/frame.h"
 #include "daemon/hypervisor.h"
 
-#define TEXT_MAX (1024 * 1024)
 /* sun_path, with its NUL */
 #define SOCKET_PATH_MAX 108
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
-
-/* --- a little of libxml2, without casts --- */
-
-static xmlNode *
-add(xmlNode *parent, const char *name, const char *text)
-{
-  return xmlNewTextChild(parent, NULL, (const xmlChar *)name, (const xmlChar *)text);
-}
-
-static void
-set(xmlNode *node, const char *name, const char *value)
-{
-  xmlSetProp(node, (const xmlChar *)name, (const xmlChar *)value);
-}
-
-static void
-remove_all(xmlNode *parent, const char *name)
-{
-  xmlNode *node;
-
-  while ((node = mf_xml_child(parent, name)) != NULL) {
-    xmlUnlinkNode(node);
-    xmlFreeNode(node);
-  }
-}
-
-/* A fresh element where the first of that name was, and no other of that name. */
-static xmlNode *
-replace(xmlNode *parent, const char *name, const char *text)
-{
-  xmlNode *fresh = add(parent, name, text);
-  xmlNode *old = mf_xml_child(parent, name);
-
-  if (old == fresh)
-    return fresh;
-  xmlUnlinkNode(fresh);
-  xmlReplaceNode(old, fresh);
-  xmlFreeNode(old);
-  while ((old = mf_xml_next(fresh->next, name)) != NULL) {
-    xmlUnlinkNode(old);
-    xmlFreeNode(old);
-  }
-  return fresh;
-}
 
 /* What the admin's file explains to its reader is nothing to libvirt, which would keep it with
  * every machine. */
@@ -76,31 +28,6 @@ remove_comments(xmlNode *parent)
       xmlFreeNode(node);
     }
   }
-}
-
-static void
-replace_number(xmlNode *parent, const char *name, guint64 number)
-{
-  g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, number);
-  replace(parent, name, text);
-}
-
-static void
-set_number(xmlNode *node, const char *name, guint64 number)
-{
-  g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, number);
-  set(node, name, text);
-}
-
-static char *
-text_of(xmlNode *node)
-{
-  if (node == NULL)
-    return NULL;
-  xmlChar *content = xmlNodeGetContent(node);
-  char *text = g_strdup(content != NULL ? (const char *)content : "");
-  xmlFree(content);
-  return g_strstrip(text);
 }
 
 /* --- the values --- */
@@ -163,7 +90,7 @@ set_metadata(xmlNode *domain, const MfDomainSpec *spec)
 {
   xmlNode *metadata = mf_xml_child(domain, "metadata");
   if (metadata == NULL)
-    metadata = add(domain, "metadata", NULL);
+    metadata = mf_xml_add(domain, "metadata", NULL);
   for (xmlNode *node = metadata->children, *next; node != NULL; node = next) {
     next = node->next;
     if (node->ns != NULL && g_strcmp0((const char *)node->ns->href, MF_METADATA_NS) == 0) {
@@ -173,11 +100,11 @@ set_metadata(xmlNode *domain, const MfDomainSpec *spec)
   }
   xmlNode *job = xmlNewChild(metadata, NULL, (const xmlChar *)"job", NULL);
   xmlSetNs(job, xmlNewNs(job, (const xmlChar *)MF_METADATA_NS, (const xmlChar *)"mayfly"));
-  set(job, "id", spec->id);
+  mf_xml_set(job, "id", spec->id);
   if (spec->deadline > 0)
-    set_number(job, "deadline", (guint64)spec->deadline);
+    mf_xml_set_number(job, "deadline", (guint64)spec->deadline);
   if (spec->port != NULL)
-    set(job, "port", spec->port->tap);
+    mf_xml_set(job, "port", spec->port->tap);
 }
 
 static void
@@ -185,14 +112,14 @@ set_identity(xmlNode *domain, const MfDomainSpec *spec)
 {
   g_autofree char *name = g_strconcat(MF_DOMAIN_PREFIX, spec->id, NULL);
 
-  set(domain, "type", spec->kvm ? "kvm" : "qemu");
+  mf_xml_set(domain, "type", spec->kvm ? "kvm" : "qemu");
   xmlUnsetProp(domain, (const xmlChar *)"id");
-  replace(domain, "name", name);
-  replace(domain, "uuid", spec->uuid);
+  mf_xml_replace(domain, "name", name);
+  mf_xml_replace(domain, "uuid", spec->uuid);
   set_metadata(domain, spec);
   /* A GUID in the template would be the same for all machines. */
   if (mf_xml_child(domain, "genid") != NULL)
-    replace(domain, "genid", NULL);
+    mf_xml_replace(domain, "genid", NULL);
 }
 
 static void
@@ -202,16 +129,16 @@ set_resources(xmlNode *domain, const MfDomainSpec *spec)
   xmlNode *vcpu = mf_xml_child(domain, "vcpu");
   g_autofree char *cpuset = vcpu != NULL ? mf_xml_attribute(vcpu, "cpuset") : g_strdup("");
 
-  replace_number(domain, "memory", spec->memory / 1024);
-  set(mf_xml_child(domain, "memory"), "unit", "KiB");
-  replace_number(domain, "currentMemory", floor / 1024);
-  set(mf_xml_child(domain, "currentMemory"), "unit", "KiB");
-  replace_number(domain, "vcpu", spec->cpus);
+  mf_xml_replace_number(domain, "memory", spec->memory / 1024);
+  mf_xml_set(mf_xml_child(domain, "memory"), "unit", "KiB");
+  mf_xml_replace_number(domain, "currentMemory", floor / 1024);
+  mf_xml_set(mf_xml_child(domain, "currentMemory"), "unit", "KiB");
+  mf_xml_replace_number(domain, "vcpu", spec->cpus);
   if (*cpuset != '\0')
-    set(mf_xml_child(domain, "vcpu"), "cpuset", cpuset);
+    mf_xml_set(mf_xml_child(domain, "vcpu"), "cpuset", cpuset);
   /* What the host's processor is called means nothing to an emulated one. */
   if (!spec->kvm)
-    set(replace(domain, "cpu", NULL), "mode", "maximum");
+    mf_xml_set(mf_xml_replace(domain, "cpu", NULL), "mode", "maximum");
 }
 
 static gboolean
@@ -258,20 +185,20 @@ kernel_cmdline(const MfImage *image, const char *common)
 static void
 set_boot(xmlNode *os, const MfImage *image)
 {
-  g_autofree char *common = text_of(mf_xml_child(os, "cmdline"));
+  g_autofree char *common = mf_xml_text(mf_xml_child(os, "cmdline"));
 
-  remove_all(os, "kernel");
-  remove_all(os, "initrd");
-  remove_all(os, "cmdline");
+  mf_xml_remove_all(os, "kernel");
+  mf_xml_remove_all(os, "initrd");
+  mf_xml_remove_all(os, "cmdline");
   if (image->kernel == NULL) {
-    set(replace(os, "boot", NULL), "dev", "hd");
+    mf_xml_set(mf_xml_replace(os, "boot", NULL), "dev", "hd");
     return;
   }
   g_autofree char *cmdline = kernel_cmdline(image, common);
-  add(os, "kernel", image->kernel);
+  mf_xml_add(os, "kernel", image->kernel);
   if (image->initrd != NULL)
-    add(os, "initrd", image->initrd);
-  add(os, "cmdline", cmdline);
+    mf_xml_add(os, "initrd", image->initrd);
+  mf_xml_add(os, "cmdline", cmdline);
 }
 
 /* --- devices --- */
@@ -281,23 +208,23 @@ set_boot(xmlNode *os, const MfImage *image)
 static void
 set_source(xmlNode *parent, const char *path, gboolean relabel)
 {
-  xmlNode *source = add(parent, "source", NULL);
+  xmlNode *source = mf_xml_add(parent, "source", NULL);
 
-  set(source, "file", path);
+  mf_xml_set(source, "file", path);
   if (!relabel) {
-    xmlNode *label = add(source, "seclabel", NULL);
-    set(label, "model", "dac");
-    set(label, "relabel", "no");
+    xmlNode *label = mf_xml_add(source, "seclabel", NULL);
+    mf_xml_set(label, "model", "dac");
+    mf_xml_set(label, "relabel", "no");
   }
 }
 
 static xmlNode *
 add_layer(xmlNode *parent, const char *path, const MfDomainSpec *spec)
 {
-  xmlNode *layer = add(parent, "backingStore", NULL);
+  xmlNode *layer = mf_xml_add(parent, "backingStore", NULL);
 
-  set(layer, "type", "file");
-  set(add(layer, "format", NULL), "type", "qcow2");
+  mf_xml_set(layer, "type", "file");
+  mf_xml_set(mf_xml_add(layer, "format", NULL), "type", "qcow2");
   /* With a label for the whole domain nothing is relabelled, and libvirt refuses to hear it again.
    */
   set_source(layer, path, spec->label != NULL);
@@ -312,27 +239,27 @@ set_disk(xmlNode *disk, const MfDomainSpec *spec)
   const MfTemplate *limits = spec->template;
   xmlNode *driver = mf_xml_child(disk, "driver");
   if (driver == NULL)
-    driver = add(disk, "driver", NULL);
+    driver = mf_xml_add(disk, "driver", NULL);
 
-  set(disk, "type", "file");
-  set(disk, "device", "disk");
-  set(driver, "name", "qemu");
-  set(driver, "type", "qcow2");
-  set(driver, "error_policy", "stop");
+  mf_xml_set(disk, "type", "file");
+  mf_xml_set(disk, "device", "disk");
+  mf_xml_set(driver, "name", "qemu");
+  mf_xml_set(driver, "type", "qcow2");
+  mf_xml_set(driver, "error_policy", "stop");
   xmlUnsetProp(driver, (const xmlChar *)"rerror_policy");
   set_source(disk, spec->overlay, TRUE);
   xmlNode *layer = disk;
   if (spec->prepared != NULL)
     layer = add_layer(layer, spec->prepared, spec);
   layer = add_layer(layer, spec->image->disk, spec);
-  add(layer, "backingStore", NULL);
+  mf_xml_add(layer, "backingStore", NULL);
   if (limits == NULL || (limits->disk_iops == 0 && limits->disk_bytes_per_second == 0))
     return;
-  xmlNode *tune = replace(disk, "iotune", NULL);
+  xmlNode *tune = mf_xml_replace(disk, "iotune", NULL);
   if (limits->disk_bytes_per_second > 0)
-    replace_number(tune, "total_bytes_sec", limits->disk_bytes_per_second);
+    mf_xml_replace_number(tune, "total_bytes_sec", limits->disk_bytes_per_second);
   if (limits->disk_iops > 0)
-    replace_number(tune, "total_iops_sec", limits->disk_iops);
+    mf_xml_replace_number(tune, "total_iops_sec", limits->disk_iops);
 }
 
 /* libvirt counts in KiB; a burst of a fifth of a second keeps TCP at the full rate. */
@@ -340,54 +267,79 @@ static void
 add_bandwidth(xmlNode *interface, guint64 bytes_per_second)
 {
   guint64 average = MAX(bytes_per_second / 1024, 1);
-  xmlNode *bandwidth = add(interface, "bandwidth", NULL);
+  xmlNode *bandwidth = mf_xml_add(interface, "bandwidth", NULL);
   static const char *const directions[] = {"inbound", "outbound"};
 
   for (guint i = 0; i < G_N_ELEMENTS(directions); i++) {
-    xmlNode *direction = add(bandwidth, directions[i], NULL);
-    set_number(direction, "average", average);
-    set_number(direction, "burst", MAX(average / 5, 64));
+    xmlNode *direction = mf_xml_add(bandwidth, directions[i], NULL);
+    mf_xml_set_number(direction, "average", average);
+    mf_xml_set_number(direction, "burst", MAX(average / 5, 64));
   }
 }
 
 /* The tap is there already, with its filter: "unmanaged" makes libvirt use it as it is and leave it
  * behind. */
-static void
-add_interface(xmlNode *devices, const MfDomainSpec *spec)
+static xmlNode *
+add_interface(xmlNode *parent, const MfPort *port, const MfTemplate *template)
 {
-  const MfPort *port = spec->port;
-  xmlNode *interface = add(devices, "interface", NULL);
+  xmlNode *interface = mf_xml_add(parent, "interface", NULL);
   xmlNode *target;
-  xmlNode *address;
 
-  set(interface, "type", "ethernet");
-  set(add(interface, "mac", NULL), "address", port->mac);
-  target = add(interface, "target", NULL);
-  set(target, "dev", port->tap);
-  set(target, "managed", "no");
-  set(add(interface, "model", NULL), "type", "virtio");
-  if (spec->template != NULL && spec->template->network_bytes_per_second > 0)
-    add_bandwidth(interface, spec->template->network_bytes_per_second);
+  mf_xml_set(interface, "type", "ethernet");
+  mf_xml_set(mf_xml_add(interface, "mac", NULL), "address", port->mac);
+  target = mf_xml_add(interface, "target", NULL);
+  mf_xml_set(target, "dev", port->tap);
+  mf_xml_set(target, "managed", "no");
+  mf_xml_set(mf_xml_add(interface, "model", NULL), "type", "virtio");
+  if (template != NULL && template->network_bytes_per_second > 0)
+    add_bandwidth(interface, template->network_bytes_per_second);
   /* Nothing is ever booted from the network. */
-  set(add(interface, "rom", NULL), "enabled", "no");
-  address = add(interface, "address", NULL);
-  set(address, "type", "pci");
-  set(address, "domain", "0x0000");
-  set(address, "bus", "0x00");
-  set(address, "slot", "0x10");
-  set(address, "function", "0x0");
+  mf_xml_set(mf_xml_add(interface, "rom", NULL), "enabled", "no");
+  return interface;
+}
+
+static void
+add_address(xmlNode *device)
+{
+  xmlNode *address = mf_xml_add(device, "address", NULL);
+
+  mf_xml_set(address, "type", "pci");
+  mf_xml_set(address, "domain", "0x0000");
+  mf_xml_set(address, "bus", "0x00");
+  mf_xml_set(address, "slot", "0x10");
+  mf_xml_set(address, "function", "0x0");
+}
+
+/* Nothing can be plugged into the root bus itself: this is the socket for an interface to come. */
+static void
+add_root_port(xmlNode *devices)
+{
+  guint64 index = 0;
+
+  for (xmlNode *node = mf_xml_child(devices, "controller"); node != NULL;
+       node = mf_xml_next(node->next, "controller")) {
+    g_autofree char *type = mf_xml_attribute(node, "type");
+    g_autofree char *number = mf_xml_attribute(node, "index");
+    if (g_strcmp0(type, "pci") == 0)
+      index = MAX(index, g_ascii_strtoull(number, NULL, 10));
+  }
+  xmlNode *controller = mf_xml_add(devices, "controller", NULL);
+  mf_xml_set(controller, "type", "pci");
+  mf_xml_set_number(controller, "index", index + 1);
+  mf_xml_set(controller, "model", "pcie-root-port");
+  add_address(controller);
 }
 
 static xmlNode *
 add_socket(xmlNode *devices, const char *element, const char *path)
 {
-  xmlNode *device = add(devices, element, NULL);
-  xmlNode *source = add(device, "source", NULL);
+  xmlNode *device = mf_xml_add(devices, element, NULL);
+  xmlNode *source = mf_xml_add(device, "source", NULL);
 
-  set(device, "type", "unix");
-  set(source, "mode", "bind");
-  set(source, "path", path);
-  return add(device, "target", NULL);
+  mf_xml_set(device, "type", "unix");
+  mf_xml_set(source, "mode", "bind");
+  mf_xml_set(source, "path", path);
+  return mf_xml_add(device, "target", NULL);
 }
 
 static void
@@ -395,46 +347,21 @@ set_devices(xmlNode *devices, const MfDomainSpec *spec)
 {
   xmlNode *target;
 
-  replace(devices, "emulator", spec->emulator);
+  mf_xml_replace(devices, "emulator", spec->emulator);
   set_disk(mf_xml_child(devices, "disk"), spec);
   if (spec->port != NULL)
-    add_interface(devices, spec);
+    add_address(add_interface(devices, spec->port, spec->template));
+  else
+    add_root_port(devices);
   target = add_socket(devices, "serial", spec->console_socket);
-  set(target, "type", "isa-serial");
-  set(target, "port", "0");
+  mf_xml_set(target, "type", "isa-serial");
+  mf_xml_set(target, "port", "0");
   target = add_socket(devices, "channel", spec->agent_socket);
-  set(target, "type", "virtio");
-  set(target, "name", MF_FRAME_PORT_NAME);
+  mf_xml_set(target, "type", "virtio");
+  mf_xml_set(target, "name", MF_FRAME_PORT_NAME);
 }
 
 /* --- all of it --- */
-
-static xmlDoc *
-parse(const char *text, GError **error)
-{
-  gsize length = strlen(text);
-  g_autoptr(xmlDoc) doc = NULL;
-
-  if (length <= TEXT_MAX)
-    doc = xmlReadMemory(text, (int)length, "domain.xml", NULL,
-                        XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
-                            XML_PARSE_NOBLANKS);
-  if (doc == NULL) {
-    const xmlError *last = length <= TEXT_MAX ? xmlGetLastError() : NULL;
-    g_autofree char *why =
-        g_strdup(last != NULL && last->message != NULL ? last->message : "it is too long");
-    g_set_error(error, MF_ERROR, MF_ERROR_INVALID,
-                "domain template, line %d: it is not well-formed XML (%s): correct it",
-                last != NULL ? last->line : 1, g_strstrip(why));
-    return NULL;
-  }
-  if (doc->intSubset != NULL || doc->extSubset != NULL) {
-    g_set_error_literal(error, MF_ERROR, MF_ERROR_INVALID,
-                        "domain template: it has a document type: remove the <!DOCTYPE …>");
-    return NULL;
-  }
-  return g_steal_pointer(&doc);
-}
 
 static void
 set_end(xmlNode *domain)
@@ -442,7 +369,7 @@ set_end(xmlNode *domain)
   static const char *const events[] = {"on_poweroff", "on_reboot", "on_crash"};
 
   for (guint i = 0; i < G_N_ELEMENTS(events); i++)
-    replace(domain, events[i], "destroy");
+    mf_xml_replace(domain, events[i], "destroy");
 }
 
 /* QEMU runs as it always does, and finds every file open to it; libvirt changes the owner of none.
@@ -450,12 +377,12 @@ set_end(xmlNode *domain)
 static void
 add_label(xmlNode *domain, const char *label)
 {
-  xmlNode *seclabel = add(domain, "seclabel", NULL);
+  xmlNode *seclabel = mf_xml_add(domain, "seclabel", NULL);
 
-  set(seclabel, "type", "static");
-  set(seclabel, "model", "dac");
-  set(seclabel, "relabel", "no");
-  add(seclabel, "label", label);
+  mf_xml_set(seclabel, "type", "static");
+  mf_xml_set(seclabel, "model", "dac");
+  mf_xml_set(seclabel, "relabel", "no");
+  mf_xml_add(seclabel, "label", label);
 }
 
 char *
@@ -463,7 +390,7 @@ mf_domain_xml(const char *text, const MfDomainSpec *spec, GError **error)
 {
   g_return_val_if_fail(text != NULL && spec != NULL && spec->image != NULL, NULL);
 
-  g_autoptr(xmlDoc) doc = parse(text, error);
+  g_autoptr(xmlDoc) doc = mf_xml_parse("domain template", text, error);
   if (doc == NULL)
     return NULL;
   xmlNode *domain = xmlDocGetRootElement(doc);
@@ -478,13 +405,18 @@ mf_domain_xml(const char *text, const MfDomainSpec *spec, GError **error)
   if (spec->label != NULL)
     add_label(domain, spec->label);
 
-  xmlChar *output = NULL;
-  int length = 0;
-  xmlDocDumpFormatMemoryEnc(doc, &output, &length, "UTF-8", 1);
-  char *result = output != NULL ? g_strndup((const char *)output, (gsize)length) : NULL;
-  xmlFree(output);
-  if (result == NULL)
-    g_set_error_literal(error, MF_ERROR, MF_ERROR_FAILED,
-                        "machine: its domain XML cannot be written");
-  return result;
+  return mf_xml_dump(doc, error);
+}
+
+char *
+mf_domain_interface_xml(const MfPort *port, const MfTemplate *template, GError **error)
+{
+  g_autoptr(xmlDoc) doc = xmlNewDoc((const xmlChar *)"1.0");
+  xmlNode *parent = xmlNewDocNode(doc, NULL, (const xmlChar *)"devices", NULL);
+  xmlNode *interface = add_interface(parent, port, template);
+
+  xmlUnlinkNode(interface);
+  xmlDocSetRootElement(doc, interface);
+  xmlFreeNode(parent);
+  return mf_xml_dump(doc, error);
 }

@@ -23,7 +23,7 @@ typedef struct {
   const char *overlay;      /* path */
   const char *prepared;     /* path of the prepared layer below it */
   const MfImage *image;     /* the golden below that, and boot files */
-  const MfPort *port;       /* NULL: no NIC */
+  const MfPort *port;       /* NULL: no NIC, but a socket for one */
   const char *agent_socket; /* paths, < 108 bytes; their folder is setgid to QEMU's group, which libvirt's sockets are open to */
   const char *console_socket;
   gint64 deadline;          /* unix seconds, 0 = none */
@@ -37,3 +37,5 @@ typedef struct {
  * file system, an interface of its own).
  */
 char *mf_domain_xml(const char *text, const MfDomainSpec *spec, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The interface on @port, for a machine that runs without one. (transfer full) */
+char *mf_domain_interface_xml(const MfPort *port, const MfTemplate *template, GError **error) G_GNUC_WARN_UNUSED_RESULT;
