@@ -181,6 +181,87 @@ mf_hypervisor_shutdown_finish(MfHypervisor *self, GAsyncResult *r, GError **erro
   return mf_hypervisor_call_finish(self, r, shutdown_work, error) != NULL;
 }
 
+/* --- change --- */
+
+typedef struct {
+  char *id, *xml;
+  guint64 bytes;
+} Change;
+
+static void
+change_free(gpointer data)
+{
+  Change *self = data;
+  g_free(self->id);
+  g_free(self->xml);
+  g_free(self);
+}
+
+static gboolean
+attach_work(virConnectPtr connection, gpointer data, GCancellable *cancellable, GError **error)
+{
+  const Change *self = data;
+  g_autoptr(virDomain) domain = mf_hypervisor_find_domain(connection, self->id, error);
+
+  if (domain == NULL)
+    return FALSE;
+  if (virDomainAttachDeviceFlags(domain, self->xml, VIR_DOMAIN_AFFECT_LIVE) < 0) {
+    mf_hypervisor_take_error(error, "machine %s cannot be given its interface", self->id);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+void
+mf_hypervisor_attach_async(MfHypervisor *self, const char *id, const char *xml, GCancellable *c,
+                           GAsyncReadyCallback cb, gpointer data)
+{
+  Change *change = g_new0(Change, 1);
+  change->id = g_strdup(id);
+  change->xml = g_strdup(xml);
+  mf_hypervisor_call_async(self, MF_CONNECTION_CONTROL, attach_work, change, change_free, c, cb,
+                           data);
+}
+
+gboolean
+mf_hypervisor_attach_finish(MfHypervisor *self, GAsyncResult *r, GError **error)
+{
+  return mf_hypervisor_call_finish(self, r, attach_work, error) != NULL;
+}
+
+static gboolean
+set_memory_work(virConnectPtr connection, gpointer data, GCancellable *cancellable, GError **error)
+{
+  const Change *self = data;
+  g_autoptr(virDomain) domain = mf_hypervisor_find_domain(connection, self->id, error);
+
+  if (domain == NULL)
+    return FALSE;
+  if (virDomainSetMemoryFlags(domain, (unsigned long)(self->bytes / 1024),
+                              VIR_DOMAIN_AFFECT_LIVE) < 0) {
+    mf_hypervisor_take_error(error, "the memory of machine %s cannot be changed", self->id);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+void
+mf_hypervisor_set_memory_async(MfHypervisor *self, const char *id, guint64 bytes, GCancellable *c,
+                               GAsyncReadyCallback cb, gpointer data)
+{
+  Change *change = g_new0(Change, 1);
+  change->id = g_strdup(id);
+  change->bytes = bytes;
+  mf_hypervisor_call_async(self, MF_CONNECTION_EVENTS, set_memory_work, change, change_free, c, cb,
+                           data);
+}
+
+gboolean
+mf_hypervisor_set_memory_finish(MfHypervisor *self, GAsyncResult *r, GError **error)
+{
+  return mf_hypervisor_call_finish(self, r, set_memory_work, error) != NULL;
+}
+
 /* --- destroy --- */
 
 /* Its own domain found again each time: between two tries it may have ended by itself. */

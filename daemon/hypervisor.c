@@ -5,6 +5,11 @@
 
 #include <libvirt-glib/libvirt-glib.h>
 
+#include "daemon/fifo.h"
+
+/* For memory that is on its way to or from libvirtd. */
+#define CLOSE_SECONDS 20
+
 G_DEFINE_FINAL_TYPE(MfHypervisor, mf_hypervisor, G_TYPE_OBJECT)
 
 enum { SIGNAL_DOMAIN_EVENT, SIGNAL_CONNECTION, SIGNAL_LAST_ };
@@ -163,6 +168,7 @@ mf_hypervisor_close(MfHypervisor *self)
   if (self->closed)
     return;
   self->closed = TRUE;
+  mf_fifo_wait(CLOSE_SECONDS);
   mf_hypervisor_disconnect(self);
   mf_hypervisor_set_down(self, "mayflyd is ending");
 }

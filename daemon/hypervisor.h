@@ -68,6 +68,28 @@ void mf_hypervisor_start_async(MfHypervisor *self, const char *xml, GCancellable
 gboolean mf_hypervisor_start_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void mf_hypervisor_resume_async(MfHypervisor *self, const char *id, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
 gboolean mf_hypervisor_resume_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/*
+ * hypervisor-save.c: into the file @path, ours and 0600, in libvirt's format (save-header.h). The domain ends with it. Needs a folder
+ * for a FIFO beside @path. On failure there is no file, and the domain may still run.
+ */
+void mf_hypervisor_save_async(MfHypervisor *self, const char *id, const char *path, GCancellable *c, GAsyncReadyCallback cb,
+                              gpointer data);
+gboolean mf_hypervisor_save_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/*
+ * hypervisor-restore.c: starts paused from @front and what @memory has from byte @offset on, through the FIFO @fifo, which is made and
+ * removed. On failure nothing runs.
+ */
+void mf_hypervisor_restore_async(MfHypervisor *self, const char *fifo, GBytes *front, const char *memory, guint64 offset,
+                                 GCancellable *c, GAsyncReadyCallback cb, gpointer data);
+gboolean mf_hypervisor_restore_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Plugs @xml into the running or paused machine. */
+void mf_hypervisor_attach_async(MfHypervisor *self, const char *id, const char *xml, GCancellable *c, GAsyncReadyCallback cb,
+                                gpointer data);
+gboolean mf_hypervisor_attach_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What the balloon is to leave the guest; it is done when the statistics say so. */
+void mf_hypervisor_set_memory_async(MfHypervisor *self, const char *id, guint64 bytes, GCancellable *c, GAsyncReadyCallback cb,
+                                    gpointer data);
+gboolean mf_hypervisor_set_memory_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* ACPI power button; the end comes as a domain-event. */
 void mf_hypervisor_shutdown_async(MfHypervisor *self, const char *id, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
 gboolean mf_hypervisor_shutdown_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
