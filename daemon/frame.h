@@ -42,7 +42,7 @@
 typedef enum {
   MF_FRAME_HELLO = 1,    /* G {"protocol":1,"version":"0.1.0","instance":"<random hex>","welcomed":bool,
                                "hostname":…,"kernel":…,"init":"systemd"|"other","shells":["bash","sh"],
-                               "uptime_ms":n} */
+                               "uptime_ms":n,"token":…} */
   MF_FRAME_WELCOME = 2,  /* H {"protocol":1,"execs":{"1":{"stdout":n,"stderr":n,"exit":bool}}}: next byte wanted;
                                exit true: the exit status is known and may be forgotten */
   MF_FRAME_CONFIG = 3,   /* H job config document, the same as /etc/mayfly/job.json in the guest */
@@ -60,12 +60,18 @@ typedef enum {
                                MF_STREAM_STDIN) */
   MF_FRAME_PING = 13,    /* H or G: payload is echoed in PONG */
   MF_FRAME_PONG = 14,
-  MF_FRAME_RESEED = 15,  /* H {"time_ns":n,"entropy":"<hex>","hostname":…,"machine_id":…} */
+  MF_FRAME_RESEED = 15,  /* H {"time_ns":n,"entropy":"<hex>","hostname":…,"machine_id":…,"token":…,
+                               "network":{"mac","address","prefix","gateway"}}: you are another machine now; all
+                               members are optional. With "network" that interface is about to appear, and the
+                               levels of READY begin again. A HELLO with the token says that it is done; the same
+                               token again with nothing but the time is answered too, and shows how long that takes */
   MF_FRAME_PUT = 16,     /* H file to write: document {"path","mode","content_base64"}. Frames are handled in order: a
                                PONG after it says that it is written, unless an ERROR came before */
   MF_FRAME_GET = 17,     /* H {"path"}; answered by PUT frames of the agent, same exec id */
   MF_FRAME_READY = 18,   /* G {"level":"agent"|"network"|"system","uptime_ms":n} */
   MF_FRAME_ERROR = 19,   /* G {"message":…}: exec could not be started (exec id), or a request failed */
+  MF_FRAME_SETTLE = 20,  /* H {"token":…}: you are about to be saved and forked: what all forks would share goes, and
+                               caches. Answered by a HELLO with the token */
 } MfFrameType;
 
 /* flags */

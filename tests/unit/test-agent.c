@@ -401,11 +401,50 @@ test_files(void)
   g_rmdir(parent);
 }
 
+#define NETWORK                                                                                    \
+  "\"network\":{\"mac\":\"52:54:00:00:00:00\",\"address\":\"10.0.0.2\",\"prefix\":24,"             \
+  "\"gateway\":\"10.0.0.1\"}"
+
+/* What the HELLO says after "instance". (transfer full) */
+static char *
+instance_of(const AgentHost *host)
+{
+  const char *at = strstr(host->hello, "\"instance\":\"");
+  g_assert_nonnull(at);
+  return g_strndup(at + strlen("\"instance\":\""), 32);
+}
+
+/* A fork: the agent answers with the token, is another one from then on, and waits for its network
+ * before it says again how far it has come. */
+static void
+test_reseed(void)
+{
+  g_autoptr(AgentHost) host = agent_host_new();
+  agent_host_wait(host, host->ready != NULL && strstr(host->ready, "\"agent\"") == NULL);
+  g_autofree char *before = instance_of(host);
+  g_assert_null(strstr(host->hello, "token"));
+  agent_host_send_text(host, MF_FRAME_RESEED, 0, "{\"token\":\"one\"," NETWORK "}");
+  agent_host_wait(host, strstr(host->hello, "\"token\":\"one\"") != NULL);
+  g_autofree char *after = instance_of(host);
+  g_assert_cmpstr(before, !=, after);
+  agent_host_wait(host, strstr(host->ready, "\"agent\"") != NULL);
+  /* No such card comes: it gets no further. */
+  agent_host_pump(host, 300);
+  g_assert_nonnull(strstr(host->ready, "\"agent\""));
+  /* Without a network it is the same one, and says so. */
+  guint hellos = host->hellos;
+  agent_host_send_text(host, MF_FRAME_RESEED, 0, "{\"token\":\"one\"}");
+  agent_host_wait(host, host->hellos > hellos);
+  g_autofree char *still = instance_of(host);
+  g_assert_cmpstr(after, ==, still);
+}
+
 int
 main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/agent/hello", test_hello);
+  g_test_add_func("/agent/reseed", test_reseed);
   g_test_add_func("/agent/streams-and-codes", test_streams_and_codes);
   g_test_add_func("/agent/run-once", test_run_once);
   g_test_add_func("/agent/exit-until-acknowledged", test_exit_until_acknowledged);

@@ -18,8 +18,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define LOOK_MS 100 /* a look costs some system calls; asking systemctl costs a process */
-#define ASK_MS  200
+#define LOOK_MS      100 /* a look costs some system calls; asking systemctl costs a process */
+#define ASK_MS       200
+#define PLAN_LOOK_MS 10 /* a fork waits for nothing else */
+/* How long the image's network service may leave an interface without a route. */
+#define SERVED_MS 5000
 
 void
 mf_ready_init(MfReady *self)
@@ -159,12 +162,44 @@ lacks_name_servers(void)
   return stat("/etc/resolv.conf", &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0;
 }
 
+void
+mf_ready_begin_again(MfReady *self, const MfNetworkPlan *plan)
+{
+  self->level = MF_READY_NONE;
+  self->look_at = 0;
+  self->plan = *plan;
+  self->plan_since = mf_util_now_ms();
+  self->plan_done = false;
+}
+
+/* The image's own network service takes up a new interface, and would drop what others set there;
+ * where there is none, or it does not look at this interface, it is for us to do. */
+static bool
+carry_out_plan(MfReady *self, int64_t now)
+{
+  if (self->plan.mac[0] == '\0' || self->plan_done)
+    return true;
+  bool served = access("/run/systemd/netif/state", F_OK) == 0;
+  if (served && now < self->plan_since + SERVED_MS)
+    return mf_network_is_there(&self->plan);
+  self->plan_done = mf_network_set_up(&self->plan);
+  return self->plan_done;
+}
+
+static bool
+has_network(MfReady *self, int64_t now)
+{
+  if (self->plan.mac[0] == '\0' && !has_interface())
+    return true;
+  return carry_out_plan(self, now) && has_default_route() && has_global_address() &&
+         !lacks_name_servers();
+}
+
 static void
 look(MfReady *self, int64_t now)
 {
-  self->look_at = now + LOOK_MS;
-  if (self->level == MF_READY_AGENT &&
-      (!has_interface() || (has_default_route() && has_global_address() && !lacks_name_servers())))
+  self->look_at = now + (self->plan.mac[0] != '\0' ? PLAN_LOOK_MS : LOOK_MS);
+  if (self->level == MF_READY_AGENT && has_network(self, now))
     reach(self, MF_READY_NETWORK);
   if (self->level != MF_READY_NETWORK || self->asking != 0)
     return;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "tools/agent/network.h"
 #include "tools/agent/poller.h"
 
 typedef enum {
@@ -28,12 +29,17 @@ typedef struct {
   int answer_fd, place;
   char answer[64];
   size_t answer_length;
-  bool cannot_wait; /* this systemctl does not know --wait */
+  bool cannot_wait;   /* this systemctl does not know --wait */
+  MfNetworkPlan plan; /* of the interface that is to come; its MAC empty: nothing is known of one */
+  int64_t plan_since;
+  bool plan_done;
 } MfReady;
 
 void mf_ready_init(MfReady *self);
 const char *mf_ready_level_to_string(MfReadyLevel level);
 bool mf_ready_has_systemd(void);
+/* As if the machine had just come up, with an interface that is about to be there. */
+void mf_ready_begin_again(MfReady *self, const MfNetworkPlan *plan);
 void mf_ready_prepare(MfReady *self, MfPoller *poller);
 void mf_ready_dispatch(MfReady *self, const MfPoller *poller);
 /* A child of the agent was reaped: it may have been ours. */

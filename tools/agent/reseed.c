@@ -10,9 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define ENTROPY_MAX 512 /* bytes */
+#define DBUS_ID     "/var/lib/dbus/machine-id"
+#define SEED_FILE   "/var/lib/systemd/random-seed"
+#define SEED_LENGTH 512
 
 static int
 hex_digit(char digit)
@@ -60,6 +65,17 @@ add_entropy(const char *hex)
   return good;
 }
 
+/* What a reboot would begin with, and what systemd credits then. */
+static bool
+renew_seed(void)
+{
+  unsigned char seed[SEED_LENGTH];
+  if (access(SEED_FILE, F_OK) != 0)
+    return true;
+  return getrandom(seed, sizeof seed, 0) == (ssize_t)sizeof seed &&
+         mf_util_write_file(SEED_FILE, 0600, seed, sizeof seed);
+}
+
 static bool
 set_time(int64_t time_ns)
 {
@@ -90,7 +106,10 @@ set_machine_id(const char *id)
     errno = EINVAL;
     return false;
   }
-  return write_line("/etc/machine-id", 0444, id);
+  struct stat dbus;
+  /* Where it is not a link to the other, it is another file with the same. */
+  bool own = lstat(DBUS_ID, &dbus) == 0 && S_ISREG(dbus.st_mode);
+  return write_line("/etc/machine-id", 0444, id) && (!own || write_line(DBUS_ID, 0444, id));
 }
 
 static void
@@ -110,13 +129,25 @@ mf_reseed(MfDocument *document)
   const char *hostname = mf_document_string(document, "hostname");
   const char *machine_id = mf_document_string(document, "machine_id");
   int64_t time_ns = mf_document_int(document, "time_ns", 0);
-  if (entropy != NULL && !add_entropy(entropy))
-    note(&errors, "the random number generator");
+  /* First: it was right when it was sent. */
   if (time_ns > 0 && !set_time(time_ns))
     note(&errors, "the clock");
+  if (entropy != NULL && !add_entropy(entropy))
+    note(&errors, "the random number generator");
+  if (entropy != NULL && !renew_seed())
+    note(&errors, "the seed for the next boot");
   if (hostname != NULL && !set_hostname(hostname))
     note(&errors, "the host name");
   if (machine_id != NULL && !set_machine_id(machine_id))
     note(&errors, "the machine id");
   return errors;
+}
+
+void
+mf_reseed_settle(void)
+{
+  sync();
+  MF_AUTO_CLOSE int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+  if (fd >= 0)
+    (void)!write(fd, "3", 1);
 }

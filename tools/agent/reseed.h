@@ -8,3 +8,6 @@
 /* mf_reseed() - carry out a RESEED document. Return: NULL, or what could not be done (free); the
  * rest was. */
 char *mf_reseed(MfDocument *document);
+/* What is written goes to the disk, and what was read goes from memory: the machine is about to be
+ * saved. */
+void mf_reseed_settle(void);

@@ -7,6 +7,7 @@
 #include "tools/agent/file.h"
 #include "tools/agent/init.h"
 #include "tools/agent/reseed.h"
+#include "tools/agent/ssh-keys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +86,8 @@ send_hello(MfSession *self, bool welcomed)
                          json_object_new_string(mf_ready_has_systemd() ? "systemd" : "other"));
   json_object_object_add(hello, "shells", shells());
   json_object_object_add(hello, "uptime_ms", json_object_new_int64(mf_util_uptime_ms()));
+  if (self->token != NULL)
+    json_object_object_add(hello, "token", json_object_new_string(self->token));
   send_document(self, MF_FRAME_HELLO, 0, hello);
 }
 
@@ -144,6 +147,48 @@ load_job_file(MfSession *self)
 }
 
 static void
+make_instance(char out[33])
+{
+  unsigned char bytes[16];
+  /* Early in a boot the kernel may have no randomness yet; then this is still different from one
+   * start to the next. */
+  if (getrandom(bytes, sizeof bytes, GRND_NONBLOCK) != (ssize_t)sizeof bytes) {
+    int64_t parts[2] = {mf_util_uptime_ms(), getpid()};
+    memcpy(bytes, parts, sizeof bytes);
+  }
+  for (size_t i = 0; i < sizeof bytes; i++)
+    snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+/* Another machine: who talked to the one that was saved must not take us for it. */
+static void
+become_another(MfSession *self, MfDocument *document)
+{
+  MfNetworkPlan plan;
+  MfDocument *network;
+  if (!json_object_object_get_ex(document, "network", &network) ||
+      !mf_network_plan_read(&plan, network))
+    return;
+  make_instance(self->instance);
+  mf_ready_begin_again(&self->ready, &plan);
+  self->told = MF_READY_NONE;
+  mf_ssh_keys_make();
+}
+
+/* The host's request with @token is done: any error of it was said before. */
+static void
+acknowledge(MfSession *self, MfDocument *document)
+{
+  const char *token = mf_document_string(document, "token");
+  if (token == NULL)
+    return;
+  char *copy = mf_util_strdup(token);
+  free(self->token);
+  self->token = copy;
+  send_hello(self, true);
+}
+
+static void
 send_file(MfSession *self, uint32_t exec, MfDocument *request)
 {
   char *error = NULL;
@@ -179,6 +224,11 @@ take_document(MfSession *self, const MfFrame *frame, MfDocument *document, const
     break;
   case MF_FRAME_RESEED:
     error = mf_reseed(document);
+    become_another(self, document);
+    break;
+  case MF_FRAME_SETTLE:
+    mf_ssh_keys_drop();
+    mf_reseed_settle();
     break;
   case MF_FRAME_PUT:
     error = mf_file_put(document);
@@ -192,6 +242,8 @@ take_document(MfSession *self, const MfFrame *frame, MfDocument *document, const
   if (error != NULL)
     send_error(self, frame->exec, error);
   free(error);
+  if (frame->type == MF_FRAME_RESEED || frame->type == MF_FRAME_SETTLE)
+    acknowledge(self, document);
 }
 
 /* An exec whose document cannot be read must end like any other, or the host would wait for it. */
@@ -255,6 +307,7 @@ link_frame(void *owner, const MfFrame *frame)
   case MF_FRAME_SIGNAL:
   case MF_FRAME_RESIZE:
   case MF_FRAME_RESEED:
+  case MF_FRAME_SETTLE:
   case MF_FRAME_PUT:
   case MF_FRAME_GET:
     join_document(self, frame);
@@ -352,20 +405,6 @@ run_once(MfSession *self)
     reap(self);
 }
 
-static void
-make_instance(char out[33])
-{
-  unsigned char bytes[16];
-  /* Early in a boot the kernel may have no randomness yet; then this is still different from one
-   * start to the next. */
-  if (getrandom(bytes, sizeof bytes, GRND_NONBLOCK) != (ssize_t)sizeof bytes) {
-    int64_t parts[2] = {mf_util_uptime_ms(), getpid()};
-    memcpy(bytes, parts, sizeof bytes);
-  }
-  for (size_t i = 0; i < sizeof bytes; i++)
-    snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-}
-
 void
 mf_session_run(MfLinkKind kind, const char *path, int fd, int boot_fd)
 {
@@ -390,6 +429,7 @@ mf_session_run(MfLinkKind kind, const char *path, int fd, int boot_fd)
   mf_link_free(self->link);
   mf_environment_clear(&self->environment);
   free(self->execs.known);
+  free(self->token);
   mf_poller_clear(&self->poller);
   mf_util_close(&self->child_fd);
   free(self);

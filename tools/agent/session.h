@@ -21,6 +21,7 @@ typedef struct {
   MfJoiner joiner;
   MfEnvironment environment;
   char instance[33];
+  char *token;   /* of the last RESEED or SETTLE that was carried out; NULL: none */
   bool welcomed; /* on this connection */
   bool met;      /* welcomed ever */
   int64_t hello_at;
