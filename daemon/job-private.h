@@ -74,7 +74,7 @@ struct _MfJob {
   char *ip, *port, *uuid;
   char *agent; /* which one greeted last: another knows nothing of our execs */
   const char *accel;
-  const char *how; /* its machine came to be: "cold", "pool" */
+  const char *how; /* its machine came to be: "cold", "fork", "pool" */
   gint64 created, started, finished, deadline, kept_until; /* unix microseconds, 0 = none */
   double timings[MF_TIMING_LAST_];                         /* seconds, < 0 = did not happen */
   char **console_tail;

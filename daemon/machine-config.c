@@ -72,8 +72,8 @@ mf_machine_plan(MfMachine *self)
   return plan;
 }
 
-static void
-send(MfMachine *self, guint type, MfJson *document)
+void
+mf_machine_send(MfMachine *self, guint type, MfJson *document)
 {
   mf_agent_link_send_document(self->link, type, MF_MACHINE_CONFIG, document);
 }
@@ -87,7 +87,7 @@ send_file(MfMachine *self, const char *path, guint mode, const void *data, gsize
   mf_json_add_string(json, "path", path);
   mf_json_add_string(json, "mode", mode_text);
   mf_json_add_string(json, "content_base64", text);
-  send(self, MF_FRAME_PUT, json);
+  mf_machine_send(self, MF_FRAME_PUT, json);
   explicit_bzero(text, strlen(text));
 }
 
@@ -108,8 +108,8 @@ mf_machine_can_bring(const MfJob *job)
 }
 
 /* Frames are handled in order: an exec that is sent after this finds all of it. */
-static void
-send_config(MfMachine *self)
+void
+mf_machine_send_config(MfMachine *self)
 {
   const MfJob *job = self->job;
   g_autofree char *hostname = hostname_of(job);
@@ -118,9 +118,9 @@ send_config(MfMachine *self)
   g_autoptr(MfJson) document = job_document(job, hostname);
   mf_json_add_string(identity, "hostname", hostname);
   mf_json_add(identity, "time_ns", json_object_new_int64(g_get_real_time() * 1000));
-  send(self, MF_FRAME_RESEED, identity);
+  mf_machine_send(self, MF_FRAME_RESEED, identity);
   send_file(self, "/etc/hosts", 0644, hosts, strlen(hosts));
-  send(self, MF_FRAME_CONFIG, document);
+  mf_machine_send(self, MF_FRAME_CONFIG, document);
   for (guint i = 0; job->spec->files != NULL && i < job->spec->files->len; i++) {
     const MfFile *file = g_ptr_array_index(job->spec->files, i);
     gsize length;
@@ -159,6 +159,7 @@ mf_machine_assign(MfMachine *self, MfJob *job, GError **error)
   job->console = mf_output_log_ref(self->output);
   job->accel = self->host->accel->kvm ? "kvm" : "tcg";
   job->how = "pool";
-  send_config(self);
+  mf_machine_give_memory(self);
+  mf_machine_send_config(self);
   return TRUE;
 }

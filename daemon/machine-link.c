@@ -64,7 +64,7 @@ on_hello(MfJson *hello, gpointer data)
   gboolean other = g_strcmp0(instance, self->agent) != 0;
   gboolean lost = other && self->agent != NULL && has_running(self);
   self->greeted = TRUE;
-  if (self->up)
+  if (self->up && self->work == NULL)
     g_clear_handle_id(&self->timer, g_source_remove);
   if (other && self->agents < MOST_AGENTS) {
     g_free(self->agent);
@@ -85,14 +85,27 @@ on_hello(MfJson *hello, gpointer data)
                     "the agent in the machine was restarted and no longer knows the job's command");
     return;
   }
+  g_autofree char *token = NULL;
+  if (!mf_json_read_string(hello, "", "token", &token, NULL))
+    token = NULL;
+  mf_machine_fork_greeted(self, token);
+  mf_machine_save_greeted(self, token);
   for (guint i = 0; self->job != NULL && mf_machine_is_up(self) && i < self->job->execs->len; i++)
     mf_exec_attach(g_ptr_array_index(self->job->execs, i), self->link, job_env(self));
+}
+
+/* What is to be forked is to have everything behind it; its network comes with the fork. */
+MfReady
+mf_machine_wanted_level(MfMachine *self)
+{
+  return self->portless ? MF_READY_SYSTEM : self->template->ready;
 }
 
 gboolean
 mf_machine_is_ready(MfMachine *self)
 {
-  return self->greeted && self->level >= self->template->ready;
+  return self->greeted && (self->memory_image == NULL || self->in_time) &&
+         self->level >= mf_machine_wanted_level(self);
 }
 
 static void
@@ -100,12 +113,13 @@ on_ready(const char *text, gpointer data)
 {
   MfMachine *self = data;
   MfReady level;
+  /* Before a fork is a machine of its own, it says how far the saved one had come. */
+  if (self->memory_image != NULL && !self->up && !self->own)
+    return;
   if (!mf_ready_from_string(text, &level) || level < self->level)
     return;
   self->level = level;
-  /* Only the step "booting" has the boot deadline as its timer while sockets are open. */
-  if (!self->up && self->in_step && self->timer != 0 && self->port != NULL &&
-      mf_machine_is_ready(self))
+  if (self->booting && mf_machine_is_ready(self))
     mf_machine_step_done(self, NULL);
 }
 
@@ -167,7 +181,7 @@ on_failed(guint number, const char *message, gpointer data)
 {
   MfMachine *self = data;
   MfExec *exec = find_exec(self, number);
-  gboolean config = number == MF_MACHINE_CONFIG && self->job != NULL;
+  gboolean config = number == MF_MACHINE_CONFIG;
   if (!config && (exec == NULL || exec->error != NULL))
     return;
   g_autoptr(GString) safe = g_string_new(NULL);
@@ -176,7 +190,7 @@ on_failed(guint number, const char *message, gpointer data)
   mf_text_visible_end(&visible, safe);
   if (config) {
     g_autofree char *reason =
-        g_strdup_printf("the job's config could not be put into the machine: %s", safe->str);
+        g_strdup_printf("the agent could not make the machine ready for a job: %s", safe->str);
     mf_machine_fail(self, reason);
     return;
   }

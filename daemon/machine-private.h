@@ -12,10 +12,20 @@ enum {
   MF_MACHINE_UP,
   MF_MACHINE_DOWN,
   MF_MACHINE_EXEC_FINISHED,
+  MF_MACHINE_SAVED,
   MF_MACHINE_GONE,
   MF_MACHINE_N_SIGNALS
 };
 extern guint mf_machine_signals[MF_MACHINE_N_SIGNALS];
+
+/* Of a start; in the order of a table that ends with {0}, because each needs what the one before
+ * made. */
+typedef struct {
+  const char *phase;
+  MfTiming timing; /* MF_TIMING_LAST_: it is not timed */
+  void (*run)(MfMachine *self);
+} MfMachineStep;
+extern const MfMachineStep mf_machine_cold_steps[], mf_machine_fork_steps[];
 
 struct _MfMachine {
   GObject parent;
@@ -29,7 +39,9 @@ struct _MfMachine {
   MfOutputLog *output; /* of its console, once it has started */
   double timings[MF_TIMING_LAST_];
   char *agent; /* which one greeted last: another knows nothing of our execs */
+  gboolean portless; /* no interface: it is to be saved and forked */
   /* start */
+  const MfMachineStep *steps;
   guint step;
   gint64 step_began;  /* monotonic */
   gboolean in_step;   /* an answer is awaited: teardown waits for it */
@@ -37,11 +49,23 @@ struct _MfMachine {
   guint limiter_id;
   gboolean place_held;
   GCancellable *cancellable;
+  gboolean booting; /* the step that waits for the guest is under way */
   guint timer;      /* port wait or boot deadline, or an adopted machine's agent to speak */
   gulong available; /* network's signal while a port is awaited */
   char *overlay, *prepared;
   MfPort *port;
   char *sockets; /* folder */
+  /* fork (machine-fork.c, machine-save.c) */
+  MfMemoryImage *memory_image; /* that it is forked from; NULL: it boots */
+  char *token;                 /* of what the agent was asked for and has not yet done */
+  gint64 asked;                /* monotonic */
+  guint asks;
+  gboolean own;     /* a fork that is no longer the same as the others */
+  gboolean in_time; /* and its clock is right */
+  char *work;   /* folder that it is saved to */
+  gboolean saving;
+  guint64 save_number; /* what the stage of the saving last saw */
+  guint save_stage, save_looks, save_rests;
   /* running */
   MfAgentLink *link;
   MfConsole *console;
@@ -58,6 +82,30 @@ struct _MfMachine {
   guint overlay_tries;
 };
 
+/* machine.c: what the tables of steps share */
+void mf_machine_enter_limiter(MfMachine *self, MfLimiter *limiter, GSourceOnceFunc callback);
+guint64 mf_machine_start_timeout(MfMachine *self);
+/* The folder of its sockets. */
+gboolean mf_machine_make_folder(MfMachine *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Console and agent's link, of a domain that is paused, so that no byte is missed, or runs again
+ * after a restart. */
+gboolean mf_machine_connect(MfMachine *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Its answer ends the step. */
+void mf_machine_resume(MfMachine *self);
+/* machine-cold.c */
+void mf_machine_step_port(MfMachine *self);
+void mf_machine_step_boot(MfMachine *self);
+/* machine-fork.c: the agent has greeted; TRUE: it did what @self->token was for, or nothing was
+ * asked of it. */
+void mf_machine_fork_greeted(MfMachine *self, const char *token);
+/* It was saved small: with its job it gets what one that booted begins with. */
+void mf_machine_give_memory(MfMachine *self);
+/* machine-save.c */
+void mf_machine_save_greeted(MfMachine *self, const char *token);
+/* machine-config.c: gives the job's config to the agent, before any exec. */
+void mf_machine_send_config(MfMachine *self);
+/* A request that must not fail. */
+void mf_machine_send(MfMachine *self, guint type, MfJson *document);
 /* The answer of the step under way. @error: taken, NULL if it went well. */
 void mf_machine_step_done(MfMachine *self, GError *error);
 /* machine-config.c: its job's config, for the injection. (transfer full) */
@@ -67,6 +115,7 @@ MfInjectPlan *mf_machine_plan(MfMachine *self);
 /* machine-link.c */
 gboolean mf_machine_link_open(MfMachine *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void mf_machine_link_close(MfMachine *self);
+MfReady mf_machine_wanted_level(MfMachine *self);
 /* The agent has reached a level; tells the step that waits for it. */
 gboolean mf_machine_is_ready(MfMachine *self);
 /* machine-stop.c: goes on with the teardown when the step under way has answered. */

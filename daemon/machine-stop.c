@@ -3,6 +3,7 @@
 #include <glib/gstdio.h>
 
 #include "daemon/error.h"
+#include "daemon/fifo.h"
 #include "daemon/machine-private.h"
 
 #define RETRY_SECONDS 2
@@ -21,6 +22,8 @@ gone(MfMachine *self)
     g_autofree char *path = mf_machine_socket_path(self, names[i]);
     g_unlink(path);
   }
+  g_autofree char *fifo = mf_machine_socket_path(self, "memory.fifo");
+  mf_fifo_remove(fifo);
   g_rmdir(self->sockets);
   /* Of a machine that no job got, nobody asks for what its console said. */
   if (self->job == NULL)
@@ -113,7 +116,7 @@ tear_down(MfMachine *self)
 void
 mf_machine_stop_continue(MfMachine *self)
 {
-  if (!self->in_step && !self->shutdown_sent)
+  if (self->stopping && !self->in_step && !self->shutdown_sent)
     tear_down(self);
 }
 

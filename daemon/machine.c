@@ -1,43 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Machine: a cold start, step by step. */
+/* Machine: what it is, and how it gets through the steps of its start. */
 #include <errno.h>
 #include <glib/gstdio.h>
-#include <string.h>
 
-#include "daemon/domain-xml.h"
 #include "daemon/error.h"
-#include "daemon/inject.h"
-#include "daemon/json.h"
 #include "daemon/machine-private.h"
-
-/* Ports are counted at admission; this covers their rest between two machines, and a filter being
- * made anew. */
-#define PORT_WAIT 60
 
 G_DEFINE_FINAL_TYPE(MfMachine, mf_machine, G_TYPE_OBJECT)
 
 guint mf_machine_signals[MF_MACHINE_N_SIGNALS];
-
-static void step_prepare(MfMachine *self);
-static void step_clone(MfMachine *self);
-static void step_inject(MfMachine *self);
-static void step_port(MfMachine *self);
-static void step_start(MfMachine *self);
-static void step_boot(MfMachine *self);
-
-/* In this order, because each needs what the one before made; MF_TIMING_LAST_: not timed. */
-static const struct {
-  const char *phase;
-  MfTiming timing;
-  void (*run)(MfMachine *self);
-} steps[] = {
-    {"preparing the image", MF_TIMING_PREPARE, step_prepare},
-    {"cloning the disk", MF_TIMING_CLONE, step_clone},
-    {"injecting the job's config", MF_TIMING_INJECT, step_inject},
-    {"waiting for a network port", MF_TIMING_LAST_, step_port},
-    {"starting the domain", MF_TIMING_START, step_start},
-    {"booting", MF_TIMING_BOOT, step_boot},
-};
 
 static void
 leave_limiter(MfMachine *self)
@@ -52,8 +23,8 @@ leave_limiter(MfMachine *self)
   self->place_held = FALSE;
 }
 
-static void
-enter_limiter(MfMachine *self, MfLimiter *limiter, GSourceOnceFunc callback)
+void
+mf_machine_enter_limiter(MfMachine *self, MfLimiter *limiter, GSourceOnceFunc callback)
 {
   self->limiter = limiter;
   self->limiter_id = mf_limiter_enter(limiter, callback, self);
@@ -65,8 +36,8 @@ run_step(MfMachine *self)
   self->step_began = g_get_monotonic_time();
   self->in_step = TRUE;
   if (self->job != NULL)
-    mf_job_set_phase(self->job, steps[self->step].phase);
-  steps[self->step].run(self);
+    mf_job_set_phase(self->job, self->steps[self->step].phase);
+  self->steps[self->step].run(self);
 }
 
 void
@@ -91,9 +62,9 @@ mf_machine_step_done(MfMachine *self, GError *error)
 {
   g_autoptr(GError) failure = error;
   g_autoptr(MfMachine) keep = g_object_ref(self);
-  self->in_step = FALSE;
+  self->in_step = self->booting = FALSE;
   /* The place for a start is held until the machine has booted: that is what costs. */
-  if (failure != NULL || self->stopping || steps[self->step].timing != MF_TIMING_START)
+  if (failure != NULL || self->stopping || self->steps[self->step].timing != MF_TIMING_START)
     leave_limiter(self);
   g_clear_handle_id(&self->timer, g_source_remove);
   if (self->stopping) {
@@ -101,153 +72,20 @@ mf_machine_step_done(MfMachine *self, GError *error)
     return;
   }
   if (failure != NULL) {
-    g_autofree char *reason = g_strdup_printf("%s: %s", steps[self->step].phase, failure->message);
+    g_autofree char *reason =
+        g_strdup_printf("%s: %s", self->steps[self->step].phase, failure->message);
     mf_machine_fail(self, reason);
     return;
   }
   double seconds = (double)(g_get_monotonic_time() - self->step_began) / G_USEC_PER_SEC;
-  if (steps[self->step].timing != MF_TIMING_LAST_)
-    mf_machine_set_timing(self, steps[self->step].timing, seconds);
-  if (++self->step < G_N_ELEMENTS(steps)) {
+  if (self->steps[self->step].timing != MF_TIMING_LAST_)
+    mf_machine_set_timing(self, self->steps[self->step].timing, seconds);
+  if (self->steps[++self->step].run != NULL) {
     run_step(self);
     return;
   }
   self->up = TRUE;
   g_signal_emit(self, mf_machine_signals[MF_MACHINE_UP], 0);
-}
-
-static MfInjectOptions
-inject_options(MfMachine *self)
-{
-  return (MfInjectOptions){
-      .program = self->host->inject,
-      .accel = self->host->accel->kvm ? "kvm" : "tcg",
-      .timeout = self->host->config->inject_timeout,
-      .cache_dir = self->host->cache,
-  };
-}
-
-static void
-on_prepared(GObject *source, GAsyncResult *result, gpointer data)
-{
-  g_autoptr(MfMachine) self = data;
-  g_autoptr(GError) error = NULL;
-  self->prepared = mf_image_prepare_finish(result, &error);
-  mf_machine_step_done(self, g_steal_pointer(&error));
-}
-
-static void
-step_prepare(MfMachine *self)
-{
-  MfInjectOptions options = inject_options(self);
-  mf_image_prepare_async(self->image, self->host->agent, mf_runner_path(self->host->runner),
-                         &options, self->cancellable, on_prepared, g_object_ref(self));
-}
-
-static void
-on_cloned(GObject *source, GAsyncResult *result, gpointer data)
-{
-  g_autoptr(MfMachine) self = data;
-  g_autoptr(GError) error = NULL;
-  self->overlay = mf_hypervisor_create_overlay_finish(MF_HYPERVISOR(source), result, &error);
-  mf_machine_step_done(self, g_steal_pointer(&error));
-}
-
-static void
-step_clone(MfMachine *self)
-{
-  mf_hypervisor_create_overlay_async(self->host->hypervisor, self->id, self->prepared,
-                                     self->grant.disk, self->cancellable, on_cloned,
-                                     g_object_ref(self));
-}
-
-static void
-on_injected(GObject *source, GAsyncResult *result, gpointer data)
-{
-  g_autoptr(MfMachine) self = data;
-  GError *error = NULL;
-  if (mf_inject_run_finish(result, &error))
-    g_clear_error(&error);
-  mf_machine_step_done(self, error);
-}
-
-static void
-inject_now(gpointer data)
-{
-  MfMachine *self = data;
-  self->place_held = TRUE;
-  g_autoptr(MfInjectPlan) plan = mf_machine_plan(self);
-  MfInjectOptions options = inject_options(self);
-  mf_inject_run_async(plan, &options, self->cancellable, on_injected, g_object_ref(self));
-}
-
-static void
-step_inject(MfMachine *self)
-{
-  /* A job that comes later brings its config over the agent's link. */
-  if (self->job == NULL) {
-    mf_machine_step_done(self, NULL);
-    return;
-  }
-  enter_limiter(self, self->host->injects, inject_now);
-}
-
-static void
-stop_waiting_for_port(MfMachine *self)
-{
-  g_clear_signal_handler(&self->available, self->host->network);
-  g_clear_handle_id(&self->timer, g_source_remove);
-}
-
-static gboolean
-try_port(MfMachine *self)
-{
-  self->port = mf_network_take(self->host->network, self->job != NULL ? self->job->id : self->id);
-  if (self->port == NULL)
-    return FALSE;
-  stop_waiting_for_port(self);
-  /* The record comes before the machine that it names a port for. */
-  if (self->job != NULL) {
-    self->job->port = g_strdup(self->port->tap);
-    self->job->ip = g_strdup(self->port->ip);
-    mf_job_save(self->job);
-  }
-  mf_machine_step_done(self, NULL);
-  return TRUE;
-}
-
-static void
-on_port_available(MfNetwork *network, gpointer data)
-{
-  try_port(data);
-}
-
-static gboolean
-on_port_tick(gpointer data)
-{
-  MfMachine *self = data;
-  if (try_port(self))
-    return G_SOURCE_REMOVE;
-  if (g_get_monotonic_time() - self->step_began < PORT_WAIT * G_USEC_PER_SEC)
-    return G_SOURCE_CONTINUE;
-  const char *problem = mf_network_problem(self->host->network);
-  self->timer = 0;
-  stop_waiting_for_port(self);
-  mf_machine_step_done(
-      self,
-      g_error_new(MF_ERROR, MF_ERROR_UNAVAILABLE, "no port came free within %d seconds: %s",
-                  PORT_WAIT, problem ? problem : "'mayfly doctor' shows what each is used for"));
-  return G_SOURCE_REMOVE;
-}
-
-static void
-step_port(MfMachine *self)
-{
-  if (try_port(self))
-    return;
-  self->available =
-      g_signal_connect(self->host->network, "available", G_CALLBACK(on_port_available), self);
-  self->timer = g_timeout_add(200, on_port_tick, self);
 }
 
 char *
@@ -256,49 +94,26 @@ mf_machine_socket_path(MfMachine *self, const char *name)
   return g_build_filename(self->sockets, name, NULL);
 }
 
-static char *
-domain_xml(MfMachine *self, GError **error)
+guint64
+mf_machine_start_timeout(MfMachine *self)
 {
-  g_autofree char *text = NULL;
-  if (!g_file_get_contents(self->template->domain, &text, NULL, error))
-    return NULL;
-  g_autofree char *agent = mf_machine_socket_path(self, "agent.sock");
-  g_autofree char *console = mf_machine_socket_path(self, "console.sock");
-  guint64 start = self->template->start_timeout > 0 ? self->template->start_timeout
-                                                    : self->host->config->start_timeout;
-  MfDomainSpec spec = {
-      .id = self->id,
-      .uuid = self->uuid,
-      .kvm = self->host->accel->kvm,
-      .emulator = self->host->config->emulator,
-      .cpus = self->grant.cpus,
-      .memory = self->grant.memory,
-      .memory_floor = MIN(self->template->memory_floor, self->grant.memory),
-      .overlay = self->overlay,
-      .prepared = self->prepared,
-      .image = self->image,
-      .port = self->port,
-      .agent_socket = agent,
-      .console_socket = console,
-      .deadline = g_get_real_time() / G_USEC_PER_SEC + (gint64)(start + self->grant.timeout),
-      .label = mf_hypervisor_label(self->host->hypervisor),
-      .template = self->template,
-  };
-  return mf_domain_xml(text, &spec, error);
+  return self->template->start_timeout > 0 ? self->template->start_timeout
+                                           : self->host->config->start_timeout;
 }
 
-static void
-on_resumed(GObject *source, GAsyncResult *result, gpointer data)
+gboolean
+mf_machine_make_folder(MfMachine *self, GError **error)
 {
-  g_autoptr(MfMachine) self = data;
-  GError *error = NULL;
-  if (mf_hypervisor_resume_finish(MF_HYPERVISOR(source), result, &error))
-    g_clear_error(&error);
-  mf_machine_step_done(self, error);
+  /* 0711: QEMU's user reaches the sockets by name, and lists nothing. */
+  if (g_mkdir_with_parents(self->sockets, 0711) == 0)
+    return TRUE;
+  g_set_error(error, MF_ERROR, MF_ERROR_FAILED, "cannot make %s: %s", self->sockets,
+              g_strerror(errno));
+  return FALSE;
 }
 
-static gboolean
-connect_sockets(MfMachine *self, GError **error)
+gboolean
+mf_machine_connect(MfMachine *self, GError **error)
 {
   g_autofree char *console = mf_machine_socket_path(self, "console.sock");
   if (self->output == NULL)
@@ -312,72 +127,20 @@ connect_sockets(MfMachine *self, GError **error)
 }
 
 static void
-on_started(GObject *source, GAsyncResult *result, gpointer data)
+on_resumed(GObject *source, GAsyncResult *result, gpointer data)
 {
   g_autoptr(MfMachine) self = data;
-  g_autoptr(GError) error = NULL;
-  /* Connected while it is paused: no byte of console or agent is missed. */
-  if (!mf_hypervisor_start_finish(MF_HYPERVISOR(source), result, &error) || self->stopping ||
-      !connect_sockets(self, &error)) {
-    mf_machine_step_done(self, g_steal_pointer(&error));
-    return;
-  }
+  GError *error = NULL;
+  if (mf_hypervisor_resume_finish(MF_HYPERVISOR(source), result, &error))
+    g_clear_error(&error);
+  mf_machine_step_done(self, error);
+}
+
+void
+mf_machine_resume(MfMachine *self)
+{
   mf_hypervisor_resume_async(self->host->hypervisor, self->id, self->cancellable, on_resumed,
                              g_object_ref(self));
-}
-
-static void
-start_now(gpointer data)
-{
-  MfMachine *self = data;
-  GError *error = NULL;
-  self->place_held = TRUE;
-  g_autofree char *xml = NULL;
-  /* 0711: QEMU's user reaches the sockets by name, and lists nothing. */
-  if (g_mkdir_with_parents(self->sockets, 0711) != 0)
-    error = g_error_new(MF_ERROR, MF_ERROR_FAILED, "cannot make %s: %s", self->sockets,
-                        g_strerror(errno));
-  else
-    xml = domain_xml(self, &error);
-  if (error != NULL) {
-    mf_machine_step_done(self, error);
-    return;
-  }
-  self->domain = TRUE;
-  mf_hypervisor_start_async(self->host->hypervisor, xml, self->cancellable, on_started,
-                            g_object_ref(self));
-}
-
-static void
-step_start(MfMachine *self)
-{
-  enter_limiter(self, self->host->starts, start_now);
-}
-
-static gboolean
-on_boot_deadline(gpointer data)
-{
-  MfMachine *self = data;
-  self->timer = 0;
-  const char *got =
-      self->greeted ? "its agent spoke, but it did not get further" : "its agent never spoke";
-  mf_machine_step_done(self,
-                       g_error_new(MF_ERROR, MF_ERROR_TIMEOUT,
-                                   "the machine was not ready ('%s') in time (start-timeout): %s",
-                                   mf_ready_to_string(self->template->ready), got));
-  return G_SOURCE_REMOVE;
-}
-
-static void
-step_boot(MfMachine *self)
-{
-  if (mf_machine_is_ready(self)) {
-    mf_machine_step_done(self, NULL);
-    return;
-  }
-  guint64 seconds = self->template->start_timeout > 0 ? self->template->start_timeout
-                                                      : self->host->config->start_timeout;
-  self->timer = g_timeout_add_seconds((guint)seconds, on_boot_deadline, self);
 }
 
 char *
@@ -399,6 +162,7 @@ machine_new(const MfHost *host, const MfMachineSpec *spec)
   self->template = spec->template != NULL ? mf_template_ref(spec->template) : NULL;
   self->image = spec->image != NULL ? mf_image_ref(spec->image) : NULL;
   self->grant = spec->grant;
+  self->portless = spec->portless;
   self->log = g_strdup(spec->console);
   self->sockets = g_build_filename(host->config->runtime_directory, "machines", spec->id, NULL);
   return self;
@@ -432,6 +196,19 @@ mf_machine_new_waiting(const MfHost *host, const MfMachineSpec *spec)
   return self;
 }
 
+void
+mf_machine_set_memory_image(MfMachine *self, MfMemoryImage *image)
+{
+  g_clear_pointer(&self->memory_image, mf_memory_image_unref);
+  self->memory_image = mf_memory_image_ref(image);
+}
+
+MfMemoryImage *
+mf_machine_get_memory_image(MfMachine *self)
+{
+  return self->memory_image;
+}
+
 const char *
 mf_machine_get_id(MfMachine *self)
 {
@@ -443,8 +220,9 @@ mf_machine_start(MfMachine *self)
 {
   if (self->job != NULL) {
     self->job->accel = self->host->accel->kvm ? "kvm" : "tcg";
-    self->job->how = "cold";
+    self->job->how = self->memory_image != NULL ? "fork" : "cold";
   }
+  self->steps = self->memory_image != NULL ? mf_machine_fork_steps : mf_machine_cold_steps;
   run_step(self);
 }
 
@@ -463,7 +241,6 @@ mf_machine_adopt(MfMachine *self)
 {
   g_autoptr(GError) error = NULL;
   self->domain = TRUE;
-  self->step = G_N_ELEMENTS(steps);
   if (self->job->port != NULL)
     self->port = mf_network_claim(self->host->network, self->job->port, self->job->id);
   if (self->port == NULL) {
@@ -471,7 +248,7 @@ mf_machine_adopt(MfMachine *self)
                     "mayflyd was restarted and the machine's network port is no longer there");
     return;
   }
-  if (!connect_sockets(self, &error)) {
+  if (!mf_machine_connect(self, &error)) {
     g_autofree char *reason = g_strdup_printf("mayflyd was restarted and %s", error->message);
     mf_machine_fail(self, reason);
     return;
@@ -500,6 +277,9 @@ mf_machine_is_up(MfMachine *self)
 void
 mf_machine_domain_event(MfMachine *self, MfDomainEvent event, const char *detail)
 {
+  /* To be saved is to end; whether that went well is for the answer to say. */
+  if (self->saving)
+    return;
   switch (event) {
   case MF_DOMAIN_EVENT_STARTED:
     return;
@@ -551,6 +331,9 @@ mf_machine_finalize(GObject *object)
   g_clear_pointer(&self->template, mf_template_unref);
   g_clear_pointer(&self->image, mf_image_unref);
   g_clear_pointer(&self->output, mf_output_log_unref);
+  g_clear_pointer(&self->memory_image, mf_memory_image_unref);
+  g_free(self->token);
+  g_free(self->work);
   g_free(self->id);
   g_free(self->uuid);
   g_free(self->log);
@@ -574,6 +357,8 @@ mf_machine_class_init(MfMachineClass *class)
   mf_machine_signals[MF_MACHINE_EXEC_FINISHED] =
       g_signal_new("exec-finished", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1,
                    mf_exec_get_type());
+  mf_machine_signals[MF_MACHINE_SAVED] =
+      g_signal_new("saved", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
   mf_machine_signals[MF_MACHINE_GONE] =
       g_signal_new("gone", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
 }

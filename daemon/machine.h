@@ -11,6 +11,7 @@
 #include "daemon/accel.h"
 #include "daemon/job-private.h"
 #include "daemon/limiter.h"
+#include "daemon/memory-image.h"
 #include "daemon/network.h"
 #include "daemon/runner.h"
 
@@ -33,8 +34,10 @@ G_DECLARE_FINAL_TYPE(MfMachine, mf_machine, MF, MACHINE, GObject)
  * Signals:
  *  "up"            it is ready for execs; once
  *  "down"          (const char *reason): it is of no use any more, mf_machine_stop() is due; at
- * most once "exec-finished" (MfExec *exec) "gone"          nothing of it is left on the host; once,
- * after mf_machine_stop()
+ *                  most once
+ *  "exec-finished" (MfExec *exec)
+ *  "saved"         as mf_machine_save() says
+ *  "gone"          nothing of it is left on the host; once, after mf_machine_stop()
  */
 MfMachine *mf_machine_new(const MfHost *host, MfJob *job);
 /* An id for a machine, or for a job and the machine made for it: ten letters and digits without
@@ -47,9 +50,21 @@ typedef struct {
   MfImage *image;
   MfGrant grant;
   const char *console; /* path of its console's log, until its job has it */
+  gboolean portless;   /* without an interface, to be saved; up means that the whole system is */
 } MfMachineSpec;
 MfMachine *mf_machine_new_waiting(const MfHost *host, const MfMachineSpec *spec);
-/* Begins a cold start. */
+/* Before it starts: it is forked from @image instead of booted. What fails before it is up may go
+ * well without that. */
+void mf_machine_set_memory_image(MfMachine *self, MfMemoryImage *image);
+/* NULL: it boots. (transfer none) */
+MfMemoryImage *mf_machine_get_memory_image(MfMachine *self);
+/*
+ * mf_machine_save() - a portless machine that is up is made small and quiet and saved into the
+ * folder @work, as "memory" and disk.qcow2. "saved" follows, or "down"; mf_machine_stop() is due
+ * after either.
+ */
+void mf_machine_save(MfMachine *self, const char *work);
+/* Begins. */
 void mf_machine_start(MfMachine *self);
 /* What @job brings fits through the agent's link; else it needs a machine made for it. */
 gboolean mf_machine_can_bring(const MfJob *job);

@@ -258,6 +258,12 @@ mf_network_gateway(MfNetwork *self)
   return mf_port_table_gateway(self->ports);
 }
 
+guint
+mf_network_prefix(MfNetwork *self)
+{
+  return mf_port_table_prefix(self->ports);
+}
+
 static MfJson *
 port_to_json(const MfPort *port)
 {

@@ -28,5 +28,6 @@ MfPort *mf_network_claim(MfNetwork *self, const char *tap, const char *job);
 void mf_network_pass_on(MfNetwork *self, MfPort *port, const char *job);
 void mf_network_release(MfNetwork *self, MfPort *port);
 const char *mf_network_gateway(MfNetwork *self);
+guint mf_network_prefix(MfNetwork *self); /* bits */
 /* The "network" member of /v1/info. (transfer full) */
 MfJson *mf_network_to_json(MfNetwork *self);

@@ -170,7 +170,7 @@ start_one(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp,
   member->grant = *grant;
   g_autofree char *console = g_build_filename(self->folder, name, NULL);
   g_mkdir_with_parents(self->folder, 0700);
-  MfMachineSpec spec = {id, template, image, *grant, console};
+  MfMachineSpec spec = {id, template, image, *grant, console, FALSE};
   member->machine = mf_machine_new_waiting(self->host, &spec);
   g_signal_connect(member->machine, "up", G_CALLBACK(on_up), member);
   g_signal_connect(member->machine, "down", G_CALLBACK(on_down), member);

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Machine: started from saved memory instead of booted. It wakes up as the machine that was saved,
+ * and is made one of its own before it is told anything of a job: an interface on its own port, its
+ * time, random numbers, names and ids. Only what the agent sends after it has done that counts.
+ */
+#include <string.h>
+#include <sys/random.h>
+
+#include "daemon/domain-fork.h"
+#include "daemon/domain-xml.h"
+#include "daemon/error.h"
+#include "daemon/frame.h"
+#include "daemon/json.h"
+#include "daemon/machine-private.h"
+
+#define ENTROPY 64 /* bytes */
+/* The guest's clock is wrong by less than a request and its answer take: then that is little
+ * enough. Under load it is asked for again, a few times. */
+#define CLOCK_US   (40 * 1000)
+#define CLOCK_ASKS 5
+
+static void
+on_cloned(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  g_autoptr(GError) error = NULL;
+  self->overlay = mf_hypervisor_create_overlay_finish(MF_HYPERVISOR(source), result, &error);
+  mf_machine_step_done(self, g_steal_pointer(&error));
+}
+
+static void
+step_clone(MfMachine *self)
+{
+  mf_hypervisor_create_overlay_async(self->host->hypervisor, self->id, self->memory_image->disk,
+                                     self->grant.disk, self->cancellable, on_cloned,
+                                     g_object_ref(self));
+}
+
+static void
+on_attached(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  g_autoptr(GError) error = NULL;
+  if (!mf_hypervisor_attach_finish(MF_HYPERVISOR(source), result, &error) || self->stopping ||
+      !mf_machine_connect(self, &error)) {
+    mf_machine_step_done(self, g_steal_pointer(&error));
+    return;
+  }
+  mf_machine_resume(self);
+}
+
+static void
+on_restored(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  g_autoptr(GError) error = NULL;
+  g_autofree char *xml = NULL;
+  if (mf_hypervisor_restore_finish(MF_HYPERVISOR(source), result, &error) && !self->stopping)
+    xml = mf_domain_interface_xml(self->port, self->template, &error);
+  if (xml == NULL) {
+    mf_machine_step_done(self, g_steal_pointer(&error));
+    return;
+  }
+  /* While it is paused: the guest finds it when it wakes up. */
+  mf_hypervisor_attach_async(self->host->hypervisor, self->id, xml, self->cancellable, on_attached,
+                             g_object_ref(self));
+}
+
+static GBytes *
+front_of(MfMachine *self, GError **error)
+{
+  g_autofree char *agent = mf_machine_socket_path(self, "agent.sock");
+  g_autofree char *console = mf_machine_socket_path(self, "console.sock");
+  MfForkSpec spec = {
+      .id = self->id,
+      .uuid = self->uuid,
+      .overlay = self->overlay,
+      .disk = self->memory_image->disk,
+      .agent_socket = agent,
+      .console_socket = console,
+      .deadline = g_get_real_time() / G_USEC_PER_SEC +
+                  (gint64)(mf_machine_start_timeout(self) + self->grant.timeout),
+  };
+  g_autofree char *xml = mf_domain_fork_xml(self->memory_image->header->xml, &spec, error);
+  return xml != NULL ? mf_save_header_build(self->memory_image->header, xml) : NULL;
+}
+
+static void
+start_now(gpointer data)
+{
+  MfMachine *self = data;
+  GError *error = NULL;
+  self->place_held = TRUE;
+  g_autoptr(GBytes) front = mf_machine_make_folder(self, &error) ? front_of(self, &error) : NULL;
+  if (error != NULL) {
+    mf_machine_step_done(self, error);
+    return;
+  }
+  g_autofree char *fifo = mf_machine_socket_path(self, "memory.fifo");
+  self->domain = TRUE;
+  mf_hypervisor_restore_async(self->host->hypervisor, fifo, front, self->memory_image->memory,
+                              self->memory_image->header->length, self->cancellable, on_restored,
+                              g_object_ref(self));
+}
+
+static void
+step_start(MfMachine *self)
+{
+  mf_machine_enter_limiter(self, self->host->starts, start_now);
+}
+
+/* The machine's own */
+
+static char *
+random_hex(gsize length)
+{
+  g_autofree guint8 *bytes = g_malloc(length);
+  for (gsize have = 0; have < length;) {
+    ssize_t got = getrandom(bytes + have, length - have, 0);
+    have += got > 0 ? (gsize)got : 0;
+  }
+  char *hex = g_malloc(2 * length + 1);
+  for (gsize i = 0; i < length; i++)
+    g_snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+  explicit_bzero(bytes, length);
+  return hex;
+}
+
+static MfJson *
+network_json(MfMachine *self)
+{
+  MfJson *json = json_object_new_object();
+  mf_json_add_string(json, "mac", self->port->mac);
+  mf_json_add_string(json, "address", self->port->ip);
+  mf_json_add_uint(json, "prefix", mf_network_prefix(self->host->network));
+  mf_json_add_string(json, "gateway", mf_network_gateway(self->host->network));
+  return json;
+}
+
+static void
+ask(MfMachine *self, gboolean everything)
+{
+  g_autoptr(MfJson) json = json_object_new_object();
+  if (everything) {
+    g_autofree char *entropy = random_hex(ENTROPY);
+    g_autofree char *machine_id = random_hex(16);
+    g_autofree char *hostname = g_strconcat("mayfly-", self->id, NULL);
+    mf_json_add_string(json, "entropy", entropy);
+    mf_json_add_string(json, "machine_id", machine_id);
+    mf_json_add_string(json, "hostname", hostname);
+    mf_json_add(json, "network", network_json(self));
+    explicit_bzero(entropy, strlen(entropy));
+  }
+  mf_json_add_string(json, "token", self->token);
+  self->asked = g_get_monotonic_time();
+  self->asks++;
+  mf_json_add(json, "time_ns", json_object_new_int64(g_get_real_time() * 1000));
+  mf_machine_send(self, MF_FRAME_RESEED, json);
+}
+
+static void
+on_memory_given(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  g_autoptr(GError) error = NULL;
+  if (!mf_hypervisor_set_memory_finish(MF_HYPERVISOR(source), result, &error) && !self->stopping)
+    g_info("machine %s stays small: %s", self->id, error->message);
+}
+
+void
+mf_machine_give_memory(MfMachine *self)
+{
+  guint64 memory = self->grant.memory, floor = self->template->memory_floor;
+  if (self->memory_image == NULL)
+    return;
+  mf_hypervisor_set_memory_async(self->host->hypervisor, self->id,
+                                 floor > 0 ? MIN(floor, memory) : memory, self->cancellable,
+                                 on_memory_given, g_object_ref(self));
+}
+
+void
+mf_machine_fork_greeted(MfMachine *self, const char *token)
+{
+  if (self->memory_image == NULL || self->in_time || self->link == NULL)
+    return;
+  if (self->token == NULL) {
+    self->token = random_hex(8);
+    ask(self, TRUE);
+    return;
+  }
+  /* What the saved agent says of itself is not an answer. */
+  if (g_strcmp0(token, self->token) != 0)
+    return;
+  self->own = TRUE;
+  gint64 took = g_get_monotonic_time() - self->asked;
+  if (took > CLOCK_US && self->asks <= CLOCK_ASKS) {
+    ask(self, FALSE);
+    return;
+  }
+  if (took > CLOCK_US)
+    g_info("machine %s: its clock may be wrong by %" G_GINT64_FORMAT " ms", self->id, took / 1000);
+  self->in_time = TRUE;
+  if (self->job != NULL) {
+    mf_machine_give_memory(self);
+    mf_machine_send_config(self);
+  }
+  if (self->booting && mf_machine_is_ready(self))
+    mf_machine_step_done(self, NULL);
+}
+
+const MfMachineStep mf_machine_fork_steps[] = {
+    {"cloning the disk", MF_TIMING_CLONE, step_clone},
+    {"waiting for a network port", MF_TIMING_LAST_, mf_machine_step_port},
+    {"starting the domain from memory", MF_TIMING_START, step_start},
+    {"making the machine its own", MF_TIMING_BOOT, mf_machine_step_boot},
+    {0},
+};
