@@ -51,6 +51,7 @@ template_to_json(MfApi *api, const MfTemplate *template)
   mf_json_add_string(json, "domain", template->domain);
   mf_json_add_string(json, "ready", mf_ready_to_string(template->ready));
   mf_json_add_uint(json, "pool", template->pool);
+  mf_json_add(json, "fork", mf_scheduler_fork(api->scheduler, template));
   mf_json_add_uint(json, "cpus", template->cpus);
   mf_json_add_uint(json, "max_cpus", template->max_cpus);
   mf_json_add_uint(json, "memory", template->memory);

@@ -7,10 +7,8 @@
 
 #include "daemon/error.h"
 #include "daemon/json.h"
+#include "daemon/stamp.h"
 #include "daemon/tree.h"
-
-#define RETRY_FIRST   (5 * G_USEC_PER_SEC)
-#define RETRY_LONGEST (300 * G_USEC_PER_SEC)
 
 typedef enum { STARTING, READY, LEAVING } State;
 static const char *const state_names[] = {"starting", "ready", "leaving"};
@@ -30,14 +28,13 @@ typedef struct {
 /* What is remembered of a template between looks. */
 typedef struct {
   guint wanted;
-  char *problem;
-  guint failures;  /* in a row */
-  gint64 retry_at; /* real time, 0 = now */
+  MfTries tries;
 } Shelf;
 
 struct MfPool {
   const MfHost *host;
-  MfPoolHooks hooks;
+  MfForks *forks;
+  MfBackground hooks;
   gpointer data;
   char *folder;        /* consoles of those that wait */
   GPtrArray *members;  /* Member */
@@ -63,7 +60,7 @@ static void
 shelf_free(gpointer data)
 {
   Shelf *self = data;
-  g_free(self->problem);
+  mf_tries_clear(&self->tries);
   g_free(self);
 }
 
@@ -111,10 +108,10 @@ static void
 on_up(MfMachine *machine, gpointer data)
 {
   Member *member = data;
-  Shelf *shelf = shelf_of(member->pool, member->template);
-  shelf->failures = 0;
-  shelf->retry_at = 0;
-  g_clear_pointer(&shelf->problem, g_free);
+  MfMemoryImage *memory = mf_machine_get_memory_image(machine);
+  mf_tries_note(&shelf_of(member->pool, member->template)->tries, NULL);
+  if (memory != NULL)
+    mf_forks_tell(member->pool->forks, memory, NULL);
   set_state(member, READY);
   member->pool->hooks.changed(member->pool->data);
 }
@@ -123,12 +120,10 @@ static void
 on_down(MfMachine *machine, const char *reason, gpointer data)
 {
   Member *member = data;
-  Shelf *shelf = shelf_of(member->pool, member->template);
-  g_free(shelf->problem);
-  shelf->problem = g_strdup(reason);
-  gint64 pause = RETRY_FIRST << MIN(shelf->failures, 8);
-  shelf->failures++;
-  shelf->retry_at = g_get_real_time() + MIN(pause, RETRY_LONGEST);
+  MfMemoryImage *memory = mf_machine_get_memory_image(machine);
+  mf_tries_note(&shelf_of(member->pool, member->template)->tries, reason);
+  if (memory != NULL && member->state == STARTING)
+    mf_forks_tell(member->pool->forks, memory, reason);
   let_go(member, reason);
 }
 
@@ -140,17 +135,6 @@ on_gone(MfMachine *machine, gpointer data)
   self->hooks.count(&member->grant, FALSE, self->data);
   g_ptr_array_remove(self->members, member);
   self->hooks.changed(self->data);
-}
-
-/* What makes two machines alike: the template as it is, the domain it names, and the image. */
-static char *
-stamp_of(const MfTemplate *template, const MfImage *image)
-{
-  g_autofree char *domain = NULL;
-  g_file_get_contents(template->domain, &domain, NULL, NULL);
-  g_autofree char *all =
-      g_strconcat(template->stamp, " ", image->digest, "\n", domain ? domain : "", NULL);
-  return g_compute_checksum_for_string(G_CHECKSUM_SHA256, all, -1);
 }
 
 static void
@@ -172,6 +156,9 @@ start_one(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp,
   g_mkdir_with_parents(self->folder, 0700);
   MfMachineSpec spec = {id, template, image, *grant, console, FALSE};
   member->machine = mf_machine_new_waiting(self->host, &spec);
+  MfMemoryImage *memory = mf_forks_find(self->forks, template, image, grant);
+  if (memory != NULL)
+    mf_machine_set_memory_image(member->machine, memory);
   g_signal_connect(member->machine, "up", G_CALLBACK(on_up), member);
   g_signal_connect(member->machine, "down", G_CALLBACK(on_down), member);
   g_signal_connect(member->machine, "gone", G_CALLBACK(on_gone), member);
@@ -210,17 +197,20 @@ fill(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp)
   MfGrant grant = {.cpus = template->cpus,
                    .memory = template->memory,
                    .disk = MAX(template->disk, image->virtual_size)};
-  if (shelf->retry_at > g_get_real_time())
+  if (!mf_tries_may(&shelf->tries))
     return;
+  if (mf_forks_is_coming(self->forks, template->name)) {
+    mf_tries_set_reason(&shelf->tries, g_strdup("its memory image is being made"));
+    return;
+  }
   while (count_of(self, template->name, STARTING) + count_of(self, template->name, READY) <
          template->pool) {
     g_autofree char *why = self->hooks.may_start(&grant, self->data);
     if (why != NULL) {
-      g_free(shelf->problem);
-      shelf->problem = g_steal_pointer(&why);
+      mf_tries_set_reason(&shelf->tries, g_steal_pointer(&why));
       return;
     }
-    g_clear_pointer(&shelf->problem, g_free);
+    mf_tries_set_reason(&shelf->tries, NULL);
     start_one(self, template, image, stamp, &grant);
   }
 }
@@ -237,11 +227,10 @@ look_at(MfPool *self, MfTemplate *template, gboolean busy)
     return;
   g_autoptr(MfImage) image = mf_image_find(images, template->image, &error);
   if (image == NULL) {
-    g_free(shelf->problem);
-    shelf->problem = g_strdup(error->message);
+    mf_tries_set_reason(&shelf->tries, g_strdup(error->message));
     return;
   }
-  g_autofree char *stamp = stamp_of(template, image);
+  g_autofree char *stamp = mf_stamp_machine(template, image);
   weed(self, template->name, stamp, shelf->wanted);
   if (!busy && shelf->wanted > 0)
     fill(self, template, image, stamp);
@@ -266,17 +255,31 @@ weed_orphans(MfPool *self, GPtrArray *templates)
 }
 
 void
-mf_pool_look(MfPool *self, gboolean busy)
+mf_pool_look(MfPool *self, GPtrArray *templates, gboolean busy)
 {
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GPtrArray) templates =
-      mf_template_load_all(self->host->config->template_directory, &error);
-  /* A file that is wrong for now says nothing about the machines that there are. */
-  if (templates == NULL)
-    return;
   for (guint i = 0; i < templates->len; i++)
     look_at(self, g_ptr_array_index(templates, i), busy);
   weed_orphans(self, templates);
+}
+
+gint64
+mf_pool_next(MfPool *self)
+{
+  gint64 next = 0;
+  GHashTableIter iter;
+  gpointer value;
+  g_hash_table_iter_init(&iter, self->shelves);
+  while (g_hash_table_iter_next(&iter, NULL, &value)) {
+    const Shelf *shelf = value;
+    next = mf_background_sooner(next, shelf->wanted > 0 ? shelf->tries.retry_at : 0);
+  }
+  for (guint i = 0; i < self->members->len; i++) {
+    const Member *member = g_ptr_array_index(self->members, i);
+    gint64 age = (gint64)self->host->config->pool_age * G_USEC_PER_SEC;
+    if (member->state == READY)
+      next = mf_background_sooner(next, member->since + age + 1);
+  }
+  return next;
 }
 
 void
@@ -305,7 +308,7 @@ mf_pool_take(MfPool *self, const MfTemplate *template, const MfImage *image, con
 {
   if (count_of(self, template->name, READY) == 0)
     return NULL;
-  g_autofree char *stamp = stamp_of(template, image);
+  g_autofree char *stamp = mf_stamp_machine(template, image);
   Member *member = find_ready(self, template->name, stamp, grant);
   if (member == NULL)
     return NULL;
@@ -390,8 +393,8 @@ mf_pool_to_json(MfPool *self)
     mf_json_add_uint(json, "wanted", shelf->wanted);
     mf_json_add_uint(json, "ready", count_of(self, name->data, READY));
     mf_json_add_uint(json, "starting", count_of(self, name->data, STARTING));
-    mf_json_add_string(json, "problem", shelf->problem);
-    mf_json_add(json, "retry", shelf->retry_at > 0 ? time_json(shelf->retry_at) : NULL);
+    mf_json_add_string(json, "problem", shelf->tries.problem);
+    mf_json_add(json, "retry", shelf->tries.retry_at > 0 ? time_json(shelf->tries.retry_at) : NULL);
     mf_json_add(json, "machines", members);
     json_object_array_add(pools, json);
   }
@@ -399,10 +402,11 @@ mf_pool_to_json(MfPool *self)
 }
 
 MfPool *
-mf_pool_new(const MfHost *host, const MfPoolHooks *hooks, gpointer data)
+mf_pool_new(const MfHost *host, MfForks *forks, const MfBackground *hooks, gpointer data)
 {
   MfPool *self = g_new0(MfPool, 1);
   self->host = host;
+  self->forks = forks;
   self->hooks = *hooks;
   self->data = data;
   self->folder = g_build_filename(host->config->state_directory, "pool", NULL);

@@ -2,34 +2,28 @@
 #pragma once
 
 /*
- * Machines started ahead of need: for every template with pool = N, N that are up and have no job.
- * A job takes one that is as it asks, once; the place is filled again in the background, and gives
- * way to jobs that wait. Where starts fail it tries again later and later, and says why. Main
- * context only.
+ * Machines started ahead of need, forked where that is possible: for every template with pool = N,
+ * N that are up and have no job. A job takes one that is as it asks, once; the place is filled
+ * again in the background, and gives way to jobs that wait. Where starts fail it tries again later
+ * and later, and says why. Main context only.
  */
 
-#include "daemon/machine.h"
+#include "daemon/forks.h"
 
 typedef struct MfPool MfPool;
 
-typedef struct {
-  /* May one more machine of @grant start now? NULL, or why not (transfer full). */
-  char *(*may_start)(const MfGrant *grant, gpointer data);
-  /* A machine of @grant counts, or no longer counts, against the host's limits. */
-  void (*count)(const MfGrant *grant, gboolean counted, gpointer data);
-  /* Something is different: a machine waits, or is gone. */
-  void (*changed)(gpointer data);
-} MfPoolHooks;
-
-/* @host and what @data is outlive it. */
-MfPool *mf_pool_new(const MfHost *host, const MfPoolHooks *hooks, gpointer data);
+/* @host, @forks and what @data is outlive it. */
+MfPool *mf_pool_new(const MfHost *host, MfForks *forks, const MfBackground *hooks, gpointer data);
 void mf_pool_free(MfPool *self);
 
 /*
- * mf_pool_look() - compare what there is with what the templates ask for: start what is missing,
- * unless @busy (a job waits), and let go what is too old, too many or of another version.
+ * mf_pool_look() - compare what there is with what @templates (MfTemplate, all there are) ask for:
+ * start what is missing, unless @busy (a job waits), and let go what is too old, too many or of
+ * another version.
  */
-void mf_pool_look(MfPool *self, gboolean busy);
+void mf_pool_look(MfPool *self, GPtrArray *templates, gboolean busy);
+/* When it should look again even if nothing happens; real time, 0 = never. */
+gint64 mf_pool_next(MfPool *self);
 /* All of them go, and none is started until this is taken back: the host is being drained. */
 void mf_pool_set_closed(MfPool *self, gboolean closed);
 

@@ -2,7 +2,7 @@
 /* Scheduler: who starts next, in which machine. */
 #include "daemon/scheduler-private.h"
 
-#define POOL_MS 300
+#define BACKGROUND_MS 300
 
 static guint
 held_by(uid_t owner, gpointer data)
@@ -92,20 +92,50 @@ admit_next(MfScheduler *self)
     admit(self, head, machine);
     return TRUE;
   }
-  if (able)
-    mf_pool_make_room(self->pool);
+  if (able && !mf_pool_make_room(self->pool))
+    mf_forks_make_room(self->forks);
   for (guint i = 0; i < order->len; i++)
     set_position(g_ptr_array_index(order, i), i + 1, why);
   return FALSE;
 }
 
 static gboolean
-on_pool(gpointer data)
+on_later(gpointer data)
 {
   MfScheduler *self = data;
-  self->pool_timer = 0;
-  if (self->prepared && self->cleared && !self->reaping && self->host.accel != NULL)
-    mf_pool_look(self->pool, mf_queue_length(self->queue) > 0);
+  self->later_timer = 0;
+  mf_scheduler_pump(self);
+  return G_SOURCE_REMOVE;
+}
+
+/* What failed is tried again in time, and what is too old goes, although nothing happens. */
+static void
+look_later(MfScheduler *self)
+{
+  gint64 next = mf_background_sooner(mf_forks_next(self->forks), mf_pool_next(self->pool));
+  gint64 left = next - g_get_real_time();
+  g_clear_handle_id(&self->later_timer, g_source_remove);
+  if (next > 0 && left > 0)
+    self->later_timer =
+        g_timeout_add((guint)CLAMP(left / 1000 + 1, BACKGROUND_MS, G_MAXINT), on_later, self);
+}
+
+static gboolean
+on_background(gpointer data)
+{
+  MfScheduler *self = data;
+  self->background_timer = 0;
+  if (!self->prepared || !self->cleared || self->reaping || self->host.accel == NULL ||
+      !mf_hypervisor_is_up(self->hypervisor))
+    return G_SOURCE_REMOVE;
+  gboolean busy = mf_queue_length(self->queue) > 0;
+  g_autoptr(GPtrArray) templates = mf_template_load_all(self->config->template_directory, NULL);
+  /* A file that is wrong for now says nothing about the machines that there are. */
+  if (templates == NULL)
+    return G_SOURCE_REMOVE;
+  mf_forks_look(self->forks, templates, busy);
+  mf_pool_look(self->pool, templates, busy);
+  look_later(self);
   return G_SOURCE_REMOVE;
 }
 
@@ -117,8 +147,8 @@ on_pump(gpointer data)
   while (admit_next(self))
     ;
   /* Soon, not at once: jobs that come together go first, and reading templates has its price. */
-  if (self->pool_timer == 0)
-    self->pool_timer = g_timeout_add(POOL_MS, on_pool, self);
+  if (self->background_timer == 0)
+    self->background_timer = g_timeout_add(BACKGROUND_MS, on_background, self);
   return G_SOURCE_REMOVE;
 }
 

@@ -38,6 +38,13 @@ mf_scheduler_by_machine(MfScheduler *self, const char *id)
   return NULL;
 }
 
+MfMachine *
+mf_scheduler_idle_machine(MfScheduler *self, const char *id)
+{
+  MfMachine *waits = mf_pool_find(self->pool, id);
+  return waits != NULL ? waits : mf_forks_find_machine(self->forks, id);
+}
+
 MfJob *
 mf_scheduler_find_key(MfScheduler *self, const char *key, uid_t owner)
 {
@@ -66,5 +73,5 @@ mf_scheduler_uses_image(MfScheduler *self, const char *digest)
     if (entry->job->state != MF_JOB_FINISHED && g_strcmp0(entry->job->image_digest, digest) == 0)
       return TRUE;
   }
-  return mf_pool_uses_image(self->pool, digest);
+  return mf_pool_uses_image(self->pool, digest) || mf_forks_uses_image(self->forks, digest);
 }

@@ -84,3 +84,9 @@ mf_scheduler_pools(MfScheduler *self)
 {
   return mf_pool_to_json(self->pool);
 }
+
+MfJson *
+mf_scheduler_fork(MfScheduler *self, const MfTemplate *template)
+{
+  return mf_forks_to_json(self->forks, template);
+}

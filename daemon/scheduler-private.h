@@ -18,6 +18,7 @@ typedef struct {
   MfMachine *machine; /* NULL: queued or finished */
   gboolean counted;   /* its grant is in used */
   const char *again; /* why it goes back to the queue once its machine is gone; NULL: it does not */
+  gboolean boots;    /* its fork failed: it is not tried again */
   gboolean loaded;   /* from its record, and not yet gone on with */
   guint watchers;
   guint lease_timer, deadline_timer, keep_timer;
@@ -29,6 +30,7 @@ struct _MfScheduler {
   MfHypervisor *hypervisor;
   MfNetwork *network;
   MfHost host;
+  MfForks *forks;
   MfPool *pool;
   char *accel_problem;
   MfUsage host_size, capacity, used;
@@ -41,13 +43,15 @@ struct _MfScheduler {
   gboolean reaping;
   gboolean cleared; /* of the machines that nobody owned when we started */
   guint leftovers;  /* of those, until then: being destroyed */
-  guint pump_idle, reap_timer, pool_timer;
+  guint pump_idle, reap_timer, background_timer, later_timer;
   char *jobs_folder;
   GCancellable *cancellable;
 };
 
 /* Whose machine that is: NULL: no job's. */
 MfEntry *mf_scheduler_by_machine(MfScheduler *self, const char *id);
+/* One that waits for a job, or is being saved; NULL: none of those. (transfer none) */
+MfMachine *mf_scheduler_idle_machine(MfScheduler *self, const char *id);
 /* scheduler.c */
 MfEntry *mf_scheduler_add(MfScheduler *self, MfJob *job);
 void mf_scheduler_remove(MfScheduler *self, MfEntry *entry);

@@ -3,6 +3,7 @@
 #include <glib/gstdio.h>
 
 #include "daemon/error.h"
+#include "daemon/fifo.h"
 #include "daemon/inject.h"
 #include "daemon/record.h"
 #include "daemon/scheduler-private.h"
@@ -60,9 +61,22 @@ load_one(MfScheduler *self, const char *name)
   mf_scheduler_add(self, job)->loaded = TRUE;
 }
 
+/* Before libvirtd is asked for anything (fifo.h). */
+static void
+release_fifos(MfScheduler *self)
+{
+  g_autofree char *machines = g_build_filename(self->config->runtime_directory, "machines", NULL);
+  g_autoptr(GDir) dir = g_dir_open(machines, 0, NULL);
+  for (const char *name; dir != NULL && (name = g_dir_read_name(dir)) != NULL;) {
+    g_autofree char *path = g_build_filename(machines, name, "memory.fifo", NULL);
+    mf_fifo_remove(path);
+  }
+}
+
 void
 mf_scheduler_load(MfScheduler *self)
 {
+  release_fifos(self);
   g_autoptr(GDir) dir = g_dir_open(self->jobs_folder, 0, NULL);
   const char *name;
   while (dir != NULL && (name = g_dir_read_name(dir)) != NULL)
@@ -179,7 +193,7 @@ mf_scheduler_recover(MfScheduler *self)
 static gboolean
 is_owned(MfScheduler *self, const char *id)
 {
-  return mf_scheduler_by_machine(self, id) != NULL || mf_pool_find(self->pool, id) != NULL;
+  return mf_scheduler_by_machine(self, id) != NULL || mf_scheduler_idle_machine(self, id) != NULL;
 }
 
 /* A machine that waited when the daemon before this one ended still has its port, which looks free:
@@ -270,8 +284,10 @@ reap_sockets(MfScheduler *self)
     g_autofree char *folder = g_build_filename(machines, name, NULL);
     g_autofree char *agent = g_build_filename(folder, "agent.sock", NULL);
     g_autofree char *console = g_build_filename(folder, "console.sock", NULL);
+    g_autofree char *memory = g_build_filename(folder, "memory.fifo", NULL);
     g_unlink(agent);
     g_unlink(console);
+    mf_fifo_remove(memory);
     g_rmdir(folder);
   }
 }

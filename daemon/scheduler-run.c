@@ -191,6 +191,9 @@ on_up(MfMachine *machine, gpointer data)
 {
   MfEntry *entry = data;
   MfJob *job = entry->job;
+  MfMemoryImage *memory = mf_machine_get_memory_image(machine);
+  if (memory != NULL)
+    mf_forks_tell(entry->scheduler->forks, memory, NULL);
   job->deadline = g_get_real_time() + (gint64)job->grant.timeout * G_USEC_PER_SEC;
   set_deadline_timer(entry);
   mf_job_set_state(job, MF_JOB_READY);
@@ -202,7 +205,17 @@ static void
 on_down(MfMachine *machine, const char *reason, gpointer data)
 {
   MfEntry *entry = data;
-  mf_entry_end(entry, MF_RESULT_SYSTEM_FAILURE, -1, reason);
+  MfMemoryImage *memory = mf_machine_get_memory_image(machine);
+  if (memory == NULL || entry->job->state != MF_JOB_STARTING) {
+    mf_entry_end(entry, MF_RESULT_SYSTEM_FAILURE, -1, reason);
+    return;
+  }
+  /* Nothing of the job has run yet: what saved memory could not do, a boot can. */
+  mf_entry_log(entry, "could not be forked: %s", reason);
+  mf_forks_tell(entry->scheduler->forks, memory, reason);
+  entry->boots = TRUE;
+  entry->again = "its machine could not be forked, and is booted instead";
+  mf_machine_stop(machine, FALSE);
 }
 
 static void
@@ -254,7 +267,14 @@ mf_entry_start(MfEntry *entry)
 {
   mf_job_set_state(entry->job, MF_JOB_STARTING);
   mf_entry_log(entry, "starting with %u cpus", entry->job->grant.cpus);
-  set_machine(entry, mf_machine_new(&entry->scheduler->host, entry->job));
+  MfJob *job = entry->job;
+  MfMemoryImage *memory =
+      !entry->boots && mf_machine_can_bring(job)
+          ? mf_forks_find(entry->scheduler->forks, job->template, job->image, &job->grant)
+          : NULL;
+  set_machine(entry, mf_machine_new(&entry->scheduler->host, job));
+  if (memory != NULL)
+    mf_machine_set_memory_image(entry->machine, memory);
   mf_machine_start(entry->machine);
 }
 

@@ -290,6 +290,7 @@ mf_scheduler_set_draining(MfScheduler *self, gboolean draining)
 {
   self->draining = draining;
   mf_pool_set_closed(self->pool, draining);
+  mf_forks_set_closed(self->forks, draining);
   g_message(draining ? "draining: no new jobs are taken" : "no longer draining");
   mf_scheduler_pump(self);
 }
@@ -352,7 +353,7 @@ on_domain_event(MfHypervisor *hypervisor, const char *id, int event, const char 
 {
   MfScheduler *self = data;
   MfEntry *entry = mf_scheduler_by_machine(self, id);
-  MfMachine *machine = entry != NULL ? entry->machine : mf_pool_find(self->pool, id);
+  MfMachine *machine = entry != NULL ? entry->machine : mf_scheduler_idle_machine(self, id);
   if (machine != NULL)
     mf_machine_domain_event(machine, (MfDomainEvent)event, detail);
 }
@@ -362,7 +363,7 @@ on_port_lost(MfNetwork *network, const char *id, const char *reason, gpointer da
 {
   MfScheduler *self = data;
   MfEntry *entry = g_hash_table_lookup(self->by_id, id);
-  MfMachine *machine = entry != NULL ? entry->machine : mf_pool_find(self->pool, id);
+  MfMachine *machine = entry != NULL ? entry->machine : mf_scheduler_idle_machine(self, id);
   if (machine != NULL)
     mf_machine_fail(machine, reason);
 }
@@ -404,7 +405,7 @@ on_reap(gpointer data)
 }
 
 static void
-on_pool_changed(gpointer data)
+on_background_changed(gpointer data)
 {
   mf_scheduler_pump(data);
 }
@@ -433,8 +434,9 @@ mf_scheduler_new(const MfConfig *config, MfHypervisor *hypervisor, MfNetwork *ne
       .injects = mf_limiter_new(config->parallel_injects),
       .starts = mf_limiter_new(config->parallel_starts),
   };
-  const MfPoolHooks hooks = {mf_scheduler_why_not, count, on_pool_changed};
-  self->pool = mf_pool_new(&self->host, &hooks, self);
+  const MfBackground hooks = {mf_scheduler_why_not, count, on_background_changed};
+  self->forks = mf_forks_new(&self->host, &hooks, self);
+  self->pool = mf_pool_new(&self->host, self->forks, &hooks, self);
   mf_scheduler_load(self);
   g_signal_connect_object(hypervisor, "connection", G_CALLBACK(on_connection), self, 0);
   g_signal_connect_object(hypervisor, "domain-event", G_CALLBACK(on_domain_event), self, 0);
@@ -452,7 +454,8 @@ mf_scheduler_dispose(GObject *object)
   g_cancellable_cancel(self->cancellable);
   g_clear_handle_id(&self->pump_idle, g_source_remove);
   g_clear_handle_id(&self->reap_timer, g_source_remove);
-  g_clear_handle_id(&self->pool_timer, g_source_remove);
+  g_clear_handle_id(&self->background_timer, g_source_remove);
+  g_clear_handle_id(&self->later_timer, g_source_remove);
   G_OBJECT_CLASS(mf_scheduler_parent_class)->dispose(object);
 }
 
@@ -464,6 +467,7 @@ mf_scheduler_finalize(GObject *object)
   g_hash_table_unref(self->by_id);
   g_ptr_array_unref(self->entries);
   g_clear_pointer(&self->pool, mf_pool_free);
+  g_clear_pointer(&self->forks, mf_forks_free);
   mf_limiter_free(self->host.injects);
   mf_limiter_free(self->host.starts);
   g_clear_pointer(&self->host.accel, mf_accel_free);

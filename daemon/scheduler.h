@@ -10,6 +10,7 @@
 #include "daemon/hypervisor.h"
 #include "daemon/job.h"
 #include "daemon/network.h"
+#include "daemon/template.h"
 
 G_DECLARE_FINAL_TYPE(MfScheduler, mf_scheduler, MF, SCHEDULER, GObject)
 
@@ -64,6 +65,8 @@ gboolean mf_scheduler_uses_image(MfScheduler *self, const char *digest);
 MfJson *mf_scheduler_info(MfScheduler *self);
 /* Machines that wait for jobs, see pool.h; /v1/pools. (transfer full) */
 MfJson *mf_scheduler_pools(MfScheduler *self);
+/* What its machines are forked from, see forks.h; NULL: they boot. (transfer full) */
+MfJson *mf_scheduler_fork(MfScheduler *self, const MfTemplate *template);
 const MfConfig *mf_scheduler_get_config(MfScheduler *self);
 MfHypervisor *mf_scheduler_get_hypervisor(MfScheduler *self);
 /*

@@ -63,6 +63,8 @@ static const MfKey keys[] = {
      .meaning = "The longest it may take to be ready; 0: as in mayfly.conf."},
     {"template", "pool", MF_KEY_NUMBER, "0", 0, 1024, FIELD(pool),
      .meaning = "Machines that are started ahead and wait, for jobs that ask for nothing beyond this template."},
+    {"template", "fork", MF_KEY_FLAG, "no", FIELD(fork),
+     .meaning = "Start such machines from the saved memory of one that was booted once, instead of booting each."},
     {"template", "graceful", MF_KEY_FLAG, "no", FIELD(graceful),
      .meaning = "Ask the machine to shut down at the job's end instead of switching it off."},
     {"template", "grace", MF_KEY_TIME, "10s", 1, 1 * HOUR, FIELD(grace),

@@ -29,6 +29,7 @@ typedef struct {
   guint64 max_timeout;          /* seconds, 0 = the daemon's */
   guint64 start_timeout;        /* seconds, 0 = the daemon's */
   guint pool;                   /* machines to keep ready */
+  gboolean fork;                /* start machines from the saved memory of one that has booted */
   gboolean graceful;            /* stop by ACPI first */
   guint64 grace;                /* seconds for that */
   guint64 disk_iops, disk_bytes_per_second;       /* 0 = no limit */

@@ -38,6 +38,24 @@ mf_cmd_template_list(const MfCommon *common, gconstpointer data, char **argv, GE
   return MF_EXIT_OK;
 }
 
+/* "ready, 70.7 MiB, since …" (transfer full) */
+static char *
+describe_fork(MfJson *fork)
+{
+  g_autoptr(GString) text = g_string_new(mf_document_text(fork, "state"));
+  if (mf_document_has(fork, "size")) {
+    g_autofree char *size = mf_document_format_size(mf_document_uint(fork, "size"));
+    g_string_append_printf(text, ", %s", size);
+  }
+  if (mf_document_has(fork, "made")) {
+    g_autofree char *made = mf_document_format_time((double)mf_document_uint(fork, "made"));
+    g_string_append_printf(text, ", made %s", made);
+  }
+  if (mf_document_has(fork, "problem"))
+    g_string_append_printf(text, ": %s", mf_document_text(fork, "problem"));
+  return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
 int
 mf_cmd_template_inspect(const MfCommon *common, gconstpointer data, char **argv, GError **error)
 {
@@ -46,9 +64,14 @@ mf_cmd_template_inspect(const MfCommon *common, gconstpointer data, char **argv,
   g_autoptr(MfJson) template = mf_client_call(client, "GET", path, NULL, error);
   if (template == NULL)
     return MF_EXIT_FAILURE;
-  if (mf_command_wants_json(common))
+  if (mf_command_wants_json(common)) {
     mf_document_print(template);
-  else
-    mf_table_print_document(template);
+    return MF_EXIT_OK;
+  }
+  if (mf_document_has(template, "fork")) {
+    g_autofree char *fork = describe_fork(mf_document_member(template, "fork"));
+    json_object_object_add(template, "fork", json_object_new_string(fork));
+  }
+  mf_table_print_document(template);
   return MF_EXIT_OK;
 }

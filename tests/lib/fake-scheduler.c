@@ -480,6 +480,17 @@ mf_scheduler_info(MfScheduler *self)
 }
 
 MfJson *
+mf_scheduler_fork(MfScheduler *self, const MfTemplate *template)
+{
+  if (!template->fork)
+    return NULL;
+  MfJson *json = json_object_new_object();
+  mf_json_add_string(json, "state", "ready");
+  mf_json_add_uint(json, "size", 4096);
+  return json;
+}
+
+MfJson *
 mf_scheduler_pools(MfScheduler *self)
 {
   static const char text[] =

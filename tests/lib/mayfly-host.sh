@@ -54,6 +54,17 @@ restart_mayflyd() {
   start_mayflyd
 }
 
+# kill_mayflyd: as the kernel does when memory is short, and start another. Its machines and children are not told.
+kill_mayflyd() {
+  local pid
+  read -r pid _ <"$by_hand/mayflyd.pid"
+  kill -KILL "$pid"
+  until_ok 10 mayflyd_is_dead
+  start_mayflyd >/dev/null
+}
+
+mayflyd_is_dead() { ! alive mayflyd; }
+
 mayfly_down() {
   [ "$tap_failed" = 0 ] || ! alive mayflyd || tell_failures
   halt mayflyd

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tries, and when the next is due: see background.h. */
+#include "daemon/background.h"
+
+#define RETRY_FIRST   (5 * G_USEC_PER_SEC)
+#define RETRY_LONGEST (300 * G_USEC_PER_SEC)
+
+void
+mf_tries_note(MfTries *self, const char *problem)
+{
+  if (problem == NULL) {
+    mf_tries_clear(self);
+    return;
+  }
+  gint64 pause = RETRY_FIRST << MIN(self->failures, 8);
+  mf_tries_set_reason(self, g_strdup(problem));
+  self->failures++;
+  self->retry_at = g_get_real_time() + MIN(pause, RETRY_LONGEST);
+}
+
+void
+mf_tries_set_reason(MfTries *self, char *problem)
+{
+  g_free(self->problem);
+  self->problem = problem;
+}
+
+gboolean
+mf_tries_may(const MfTries *self)
+{
+  return self->retry_at <= g_get_real_time();
+}
+
+void
+mf_tries_clear(MfTries *self)
+{
+  g_clear_pointer(&self->problem, g_free);
+  self->failures = 0;
+  self->retry_at = 0;
+}
+
+gint64
+mf_background_sooner(gint64 a, gint64 b)
+{
+  return a == 0 ? b : b == 0 ? a : MIN(a, b);
+}
