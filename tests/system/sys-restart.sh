@@ -10,17 +10,6 @@ mayfly_up '[machines]' max-machines=2
 
 work=$(mktemp -d)
 
-# kill_mayflyd: as the kernel does when memory is short. Its machines and children are not told.
-kill_mayflyd() {
-  local pid
-  read -r pid _ <"$by_hand/mayflyd.pid"
-  kill -KILL "$pid"
-  until_ok 10 dead
-  start_mayflyd >/dev/null
-}
-
-dead() { ! alive mayflyd; }
-
 # in_phase ID PHASE: the job's machine is being started, and that far.
 in_phase() {
   [ "$(job "$1" '.state + ":" + (.phase // "")')" = "starting:$2" ]

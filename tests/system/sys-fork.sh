@@ -1,0 +1,147 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Machines from saved memory: made once, forked often, each one of its own; where saved memory is of no use a job is
+# booted instead; and whatever is killed at whatever step, nothing is left and jobs still start.
+set -u
+# shellcheck source=tests/lib/mayfly-host.sh
+. "$(dirname "$(realpath "$0")")/../lib/mayfly-host.sh"
+mayfly_up '[machines]' max-machines=3
+
+template=/etc/mayfly/templates/tiny.conf
+forks=/var/lib/mayfly/forks
+fork_of() { api GET /v1/templates/tiny | jq -r ".fork.$1"; }
+fork_is() { [ "$(fork_of state)" = "$1" ]; }
+fork_has_problem() { [ "$(fork_of problem)" != null ]; }
+making() { virsh -q list --name | grep mayfly-f-; }
+nothing_made() { ! making >/dev/null; }
+no_forks() { [ -z "$(find "$forks" -mindepth 1 2>/dev/null)" ]; }
+# What waits: a job that ends makes the daemon look.
+pool_ready() { [ "$(api GET /v1/pools | jq -r '[.pools[].ready] | add // 0')" = "$1" ]; }
+# tiny COMMAND…: a job in tiny; its record is $(newest)'s.
+tiny() { mayfly run --template tiny -- "$@" </dev/null 2>"$logs/stderr"; }
+
+is "$(fork_of state)" null "a template that does not fork says nothing of it"
+sed -i 's/^image=.*/&\nfork=yes/' "$template"
+restart_mayflyd >/dev/null
+ok "a memory image is made" until_ok 180 fork_is ready
+ok "its size is told" test "$(fork_of size)" -gt 1000000
+like "$(mayfly template inspect tiny)" 'fork +.*ready' "mayfly template inspect shows it"
+is "$(stat -c '%a %U' "$forks"/tiny-*/memory)" "600 mayfly" "a guest's memory is nobody's business"
+is "$(find "$forks" -mindepth 2 -printf '%f\n' | sort | tr '\n' ' ')" "disk.qcow2 memory memory.json " "nothing else is kept"
+ok "the machine that was saved is gone" until_ok 20 nothing_made
+
+# Each is one of its own.
+# shellcheck disable=SC2016
+who='hostname; cat /etc/machine-id; cat /sys/class/net/eth0/address; head -c 16 /dev/urandom | od -An -tx1;
+  cat /proc/sys/kernel/random/uuid; ip -4 -o address show dev eth0; cat /etc/mayfly/job.json'
+for n in 1 2 3; do
+  tiny sh -c "$who" >"$logs/own-$n" &
+done
+wait_all() { [ "$(api GET '/v1/jobs?state=all' | jq '[.jobs[] | select(.state == "finished")] | length')" = "$1" ]; }
+ok "three are forked beside each other" until_ok 60 wait_all 3
+is "$(api GET '/v1/jobs?state=all' | jq -r '[.jobs[] | .how + " " + .result] | unique | join(",")')" "fork succeeded" \
+  "as their records say"
+for line in 1 2 3 4 5 6; do
+  is "$(for n in 1 2 3; do sed -n ${line}p "$logs/own-$n"; done | sort -u | grep -c .)" 3 "line $line of what they are differs"
+done
+
+# With all that a job brings, on the network, in time.
+echo "file of the job" >"$logs/file"
+before=$(date +%s%3N)
+# shellcheck disable=SC2016
+said=$(TOKEN=$secret mayfly run --template tiny --env TOKEN --file "$logs/file:/srv/file" -- sh -c '
+  adjtimex | awk '"'/tv_sec/ { s = \$2 } /tv_usec/ { u = \$2 } END { printf \"%d%03d\\n\", s, u / 1000 }'"'
+  hostname; cat /srv/file; echo "$TOKEN" | wc -c
+  arping -c 1 -w 5 -I eth0 "$(ip route | sed -n "s/^default via \([^ ]*\).*/\1/p")" | grep -c "^Unicast reply"' \
+  </dev/null 2>"$logs/stderr")
+after=$(date +%s%3N)
+id=$(newest)
+clock=$(sed -n 1p <<<"$said")
+ok "its clock is right: $before $clock $after" test "$clock" -ge $((before - 50)) -a "$clock" -le $((after + 50))
+is "$(sed -n 2p <<<"$said")" "mayfly-$id" "it has the job's host name"
+is "$(sed -n 3p <<<"$said")" "file of the job" "its files"
+is "$(sed -n 4p <<<"$said")" $((${#secret} + 1)) "its variables"
+is "$(sed -n 5p <<<"$said")" 1 "and its way to the gateway"
+is "$(job "$id" '.timings | has("inject")')" false "nothing was injected"
+like "$(virsh -q nwfilter-binding-list | grep -c no-host-lan)" 6 "every port has its filter"
+wait_for "$id" finished
+clean "$id" "a forked job"
+
+# What asks for something else boots.
+mayfly run --template tiny --memory 300MiB -- true </dev/null 2>/dev/null
+is "$(job "$(newest)" .how)" cold "a job with other wishes is booted"
+
+# A forked job survives the daemon.
+mayfly run --template tiny -- sh -c 'echo one; sleep 6; echo two; exit 4' </dev/null >"$logs/out" 2>/dev/null &
+client=$!
+until_ok 60 test -s "$logs/out"
+restart_mayflyd >/dev/null
+wait "$client"
+is "$? $(tr '\n' ' ' <"$logs/out")" "4 one two " "a forked job goes on when mayflyd restarts"
+ok "the memory image is still there" until_ok 10 fork_is ready
+
+# A pool of forks.
+sed -i 's/^fork=.*/&\npool=2/' "$template"
+restart_mayflyd >/dev/null
+ok "a pool is filled with forks" until_ok 180 pool_ready 2
+tiny sh -c 'hostname' >"$logs/out"
+id=$(newest)
+is "$(job "$id" .how) $(cat "$logs/out")" "pool mayfly-$id" "and a job takes one, with its own host name"
+sed -i '/^pool=/d' "$template"
+restart_mayflyd >/dev/null
+ok "the template has changed: a new memory image is made" until_ok 180 fork_is ready
+is "$(find "$forks" -mindepth 1 -maxdepth 1 | grep -c .)" 1 "and the old one is gone"
+
+# Memory that is no good: the job boots instead; when that happens again it is made anew.
+memory=$(find "$forks" -name memory)
+cp "$memory" "$logs/memory"
+spoil() { head -c 3000000 "$logs/memory" >"$memory.new" && cat "$memory.new" >"$memory" && rm "$memory.new"; }
+spoil
+is "$(tiny echo booted)" booted "a job runs although the saved memory is cut off"
+is "$(job "$(newest)" '.how + " " + .result')" "cold succeeded" "because it is booted"
+like "$(cat "$by_hand/mayflyd.log")" "could not be forked" "which the journal tells"
+is "$(tiny echo booted)" booted "and again"
+ok "then a new memory image is made" until_ok 180 fork_is ready
+ok "of another file" test "$(stat -c %i "$memory" 2>/dev/null)" != "$(stat -c %i "$logs/memory")"
+rm "$logs/memory"
+is "$(tiny echo forked) $(job "$(newest)" .how)" "forked fork" "and jobs are forked again"
+
+# Whatever is killed while a memory image is made.
+begin_making() {
+  echo "# $1" >>"$template"
+  sed -i "s/^description=.*/description=killed $1/" "$template"
+  restart_mayflyd >/dev/null
+  until_ok 60 making >/dev/null
+}
+begin_making mayflyd
+kill_mayflyd
+ok "mayflyd killed while it makes one: made anew" until_ok 180 fork_is ready
+begin_making qemu
+virsh -q destroy "$(making)" >/dev/null
+ok "its machine killed: the reason is told" until_ok 20 fork_has_problem
+ok "and it is made anew" until_ok 180 fork_is ready
+# In the middle of being saved: the file grows.
+begin_making saving
+saving() { compgen -G "$forks/.making-*/memory" >/dev/null; }
+until_ok 120 saving
+kill_mayflyd
+ok "mayflyd killed while memory is saved: made anew" until_ok 180 fork_is ready
+is "$(find "$forks" -mindepth 1 -maxdepth 1 | grep -c .)" 1 "and nothing is left of the other"
+
+# Whatever is killed while a machine is forked.
+id=$(post '{"template":"tiny","exec":{"argv":["echo","after all"]}}')
+starting() { [ "$(job "$id" .state)" = starting ]; }
+until_ok 10 starting
+kill_mayflyd
+wait_for "$id" finished
+is "$(job "$id" .result)" succeeded "mayflyd killed while it forks: the job runs"
+clean "$id" "a fork that was interrupted"
+
+# No forks, no memory images.
+sed -i '/^fork=/d' "$template"
+restart_mayflyd >/dev/null
+ok "a template that forks no more keeps no memory image" until_ok 30 no_forks
+is "$(find /var/lib/mayfly/overlays /run/mayfly/machines -mindepth 1 2>/dev/null)" "" "nothing is left"
+ok "every port is free" until_ok 60 ports_free
+mayfly_done
