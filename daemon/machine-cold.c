@@ -10,6 +10,8 @@
 /* Ports are counted at admission; this covers their rest between two machines, and a filter being
  * made anew. */
 #define PORT_WAIT 60
+/* A fork has booted already: if it does not come, it is better booted. */
+#define FORK_SECONDS 60
 
 static MfInjectOptions
 inject_options(MfMachine *self)
