@@ -40,7 +40,10 @@ mf_tries_clear(MfTries *self)
 }
 
 gint64
-mf_background_sooner(gint64 a, gint64 b)
+mf_background_sooner(gint64 next, gint64 at)
 {
-  return a == 0 ? b : b == 0 ? a : MIN(a, b);
+  /* What is due waits for something else: a place, or that a drain is over. */
+  if (at <= g_get_real_time())
+    return next;
+  return next == 0 ? at : MIN(next, at);
 }

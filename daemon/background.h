@@ -29,5 +29,5 @@ void mf_tries_set_reason(MfTries *self, char *problem);
 gboolean mf_tries_may(const MfTries *self);
 void mf_tries_clear(MfTries *self);
 
-/* The earlier of two times of which 0 is never. */
-gint64 mf_background_sooner(gint64 a, gint64 b);
+/* @next (0 = never), or @at if that is sooner and still to come. */
+gint64 mf_background_sooner(gint64 next, gint64 at);

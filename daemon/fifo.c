@@ -44,6 +44,8 @@ mf_fifo_remove(const char *path)
   if (lstat(path, &st) == 0 && S_ISFIFO(st.st_mode)) {
     /* Both ends at once: no open of ours waits, and each of theirs has had its partner. */
     g_auto(MfFd) fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    g_unlink(path);
+  } else {
+    g_unlink(path);
   }
-  g_unlink(path);
 }

@@ -115,7 +115,8 @@ on_saved(MfMachine *machine, gpointer data)
     g_clear_pointer(&shelf->image, mf_memory_image_unref);
     shelf->image = g_steal_pointer(&image);
     shelf->bad = 0;
-    mf_tries_note(&shelf->tries, NULL);
+    /* The failures before are forgotten when a machine has come up from it. */
+    mf_tries_set_reason(&shelf->tries, NULL);
   } else {
     mf_tries_note(&shelf->tries, error->message);
   }
@@ -223,9 +224,9 @@ look_at(MfForks *self, MfTemplate *template, gboolean busy)
       !mf_tries_may(&shelf->tries))
     return;
   g_autofree char *why = self->hooks.may_start(&shelf->grant, self->data);
-  if (why != NULL)
-    mf_tries_set_reason(&shelf->tries, g_steal_pointer(&why));
-  else
+  gboolean may = why == NULL;
+  mf_tries_set_reason(&shelf->tries, g_steal_pointer(&why));
+  if (may)
     make(self, shelf, template, image);
 }
 
@@ -275,7 +276,7 @@ mf_forks_next(MfForks *self)
   g_hash_table_iter_init(&iter, self->shelves);
   while (g_hash_table_iter_next(&iter, NULL, &value)) {
     const Shelf *shelf = value;
-    if (shelf->stamp != NULL && shelf->image == NULL)
+    if (shelf->stamp != NULL && shelf->image == NULL && shelf->machine == NULL)
       next = mf_background_sooner(next, shelf->tries.retry_at);
   }
   return next;
@@ -319,6 +320,8 @@ mf_forks_tell(MfForks *self, MfMemoryImage *image, const char *problem)
     if (shelf->image != image)
       continue;
     shelf->bad = problem != NULL ? shelf->bad + 1 : 0;
+    if (problem == NULL)
+      mf_tries_clear(&shelf->tries);
     if (shelf->bad < MOST_FAILURES)
       continue;
     mf_tries_note(&shelf->tries, problem);
@@ -381,7 +384,8 @@ mf_forks_to_json(MfForks *self, const MfTemplate *template)
   mf_json_add(json, "made", image != NULL ? json_object_new_int64(image->made) : NULL);
   mf_json_add_string(json, "problem", shelf != NULL ? shelf->tries.problem : NULL);
   mf_json_add(json, "retry",
-              retry > 0 ? json_object_new_double((double)retry / G_USEC_PER_SEC) : NULL);
+              retry > g_get_real_time() ? json_object_new_double((double)retry / G_USEC_PER_SEC)
+                                        : NULL);
   return json;
 }
 

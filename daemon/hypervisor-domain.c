@@ -237,8 +237,8 @@ set_memory_work(virConnectPtr connection, gpointer data, GCancellable *cancellab
 
   if (domain == NULL)
     return FALSE;
-  if (virDomainSetMemoryFlags(domain, (unsigned long)(self->bytes / 1024),
-                              VIR_DOMAIN_AFFECT_LIVE) < 0) {
+  if (virDomainSetMemoryFlags(domain, (unsigned long)(self->bytes / 1024), VIR_DOMAIN_AFFECT_LIVE) <
+      0) {
     mf_hypervisor_take_error(error, "the memory of machine %s cannot be changed", self->id);
     return FALSE;
   }
@@ -252,7 +252,7 @@ mf_hypervisor_set_memory_async(MfHypervisor *self, const char *id, guint64 bytes
   Change *change = g_new0(Change, 1);
   change->id = g_strdup(id);
   change->bytes = bytes;
-  mf_hypervisor_call_async(self, MF_CONNECTION_EVENTS, set_memory_work, change, change_free, c, cb,
+  mf_hypervisor_call_async(self, MF_CONNECTION_CONTROL, set_memory_work, change, change_free, c, cb,
                            data);
 }
 

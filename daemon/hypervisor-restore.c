@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 
 #define PIPE_SIZE (1 << 20)
 #define WAIT_US   1000
+#define FULL_MS   100
 
 typedef struct {
   char *fifo, *memory;
@@ -38,43 +40,63 @@ restore_free(gpointer data)
   g_free(self);
 }
 
-/* An open that waits could not be called off if libvirt refuses before it opens the path. */
+/* An open or a write that waits could not be called off if libvirt refuses before it reads, or
+ * ends. FALSE: it has answered. */
+static gboolean
+pause_feeding(Restore *self)
+{
+  if (g_atomic_int_get(&self->done) != 0)
+    return FALSE;
+  g_usleep(WAIT_US);
+  return TRUE;
+}
+
 static int
 open_fifo(Restore *self)
 {
-  for (;;) {
-    int fd = open(self->fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd >= 0)
-      fcntl(fd, F_SETFL, 0);
-    if (fd >= 0 || errno != ENXIO || g_atomic_int_get(&self->done) != 0)
-      return fd;
-    g_usleep(WAIT_US);
-  }
+  int fd;
+  do
+    fd = open(self->fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  while (fd < 0 && errno == ENXIO && pause_feeding(self));
+  return fd;
 }
 
 static gboolean
-write_all(int fd, const guint8 *data, gsize length)
+goes_on(Restore *self, int fd)
+{
+  struct pollfd writable = {.fd = fd, .events = POLLOUT};
+  if (errno == EINTR)
+    return TRUE;
+  if (errno != EAGAIN)
+    return FALSE;
+  (void)poll(&writable, 1, FULL_MS);
+  errno = EPIPE;
+  return g_atomic_int_get(&self->done) == 0;
+}
+
+static gboolean
+write_all(Restore *self, int fd, const guint8 *data, gsize length)
 {
   while (length > 0) {
     ssize_t n = write(fd, data, length);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
+    if (n < 0 && !goes_on(self, fd))
       return FALSE;
-    data += n;
-    length -= (gsize)n;
+    if (n > 0) {
+      data += n;
+      length -= (gsize)n;
+    }
   }
   return TRUE;
 }
 
 static gboolean
-send_rest(int from, int to)
+send_rest(Restore *self, int from, int to)
 {
   for (;;) {
-    ssize_t n = splice(from, NULL, to, NULL, PIPE_SIZE, SPLICE_F_MOVE);
+    ssize_t n = splice(from, NULL, to, NULL, PIPE_SIZE, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (n == 0)
       return TRUE;
-    if (n < 0 && errno != EINTR)
+    if (n < 0 && !goes_on(self, to))
       return FALSE;
   }
 }
@@ -94,8 +116,8 @@ feed(gpointer data)
   g_auto(MfFd) to = from >= 0 ? open_fifo(self) : -1;
   if (to >= 0)
     (void)fcntl(to, F_SETPIPE_SZ, PIPE_SIZE);
-  if (to < 0 || lseek(from, (off_t)self->offset, SEEK_SET) < 0 || !write_all(to, front, length) ||
-      !send_rest(from, to))
+  if (to < 0 || lseek(from, (off_t)self->offset, SEEK_SET) < 0 ||
+      !write_all(self, to, front, length) || !send_rest(self, from, to))
     self->failed = errno;
   return NULL;
 }

@@ -18,9 +18,10 @@
 #include "daemon/fifo.h"
 #include "daemon/save-header.h"
 
-#define PIPE_SIZE (1 << 20)
-#define BUFFER    (1u << 20)
-#define NOBODY_US 2000
+#define PIPE_SIZE  (1 << 20)
+#define BUFFER     (1u << 20)
+#define NOBODY_US  2000
+#define HANGING_US (5 * G_USEC_PER_SEC)
 
 typedef struct {
   char *id, *path, *fifo;
@@ -40,35 +41,42 @@ save_free(gpointer data)
   g_free(self);
 }
 
-/* Reads until the last writer is gone and none will come; a failure closes the reading end, which
- * fails libvirt's save. */
+/* What cannot be kept is read all the same: libvirtd would wait for ever for a reader that is gone.
+ */
+static void
+keep(Save *self, const guint8 *data, gsize length)
+{
+  while (length > 0 && self->failed == 0) {
+    ssize_t n = write(self->out, data, length);
+    if (n < 0 && errno != EINTR)
+      self->failed = errno;
+    if (n > 0) {
+      data += n;
+      length -= (gsize)n;
+      self->length += (guint64)n;
+    }
+  }
+}
+
+/* Reads until the last writer is gone and none will come. A writer that is still there some time
+ * after libvirt's answer hangs. */
 static gpointer
 drain(gpointer data)
 {
   Save *self = data;
   g_autofree guint8 *buffer = g_malloc(BUFFER);
+  gint64 end = 0;
   for (;;) {
     gboolean last = g_atomic_int_get(&self->done) != 0;
     ssize_t got = read(self->in, buffer, BUFFER);
-    if (got == 0 && last)
+    if (last && end == 0)
+      end = g_get_monotonic_time() + HANGING_US;
+    if (got > 0)
+      keep(self, buffer, (gsize)got);
+    else if ((last && got == 0) || (end > 0 && g_get_monotonic_time() > end))
       return NULL;
-    if (got == 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) {
+    else
       g_usleep(NOBODY_US);
-      continue;
-    }
-    for (ssize_t put = 0; got > 0 && put < got;) {
-      ssize_t n = write(self->out, buffer + put, (size_t)(got - put));
-      if (n < 0 && errno != EINTR)
-        got = -1;
-      else if (n > 0)
-        put += n;
-    }
-    if (got < 0) {
-      self->failed = errno;
-      mf_fd_clear(&self->in);
-      return NULL;
-    }
-    self->length += (guint64)got;
   }
 }
 

@@ -227,8 +227,9 @@ on_boot_deadline(gpointer data)
       self->greeted ? "its agent spoke, but it did not get further" : "its agent never spoke";
   mf_machine_step_done(self,
                        g_error_new(MF_ERROR, MF_ERROR_TIMEOUT,
-                                   "the machine was not ready ('%s') in time (start-timeout): %s",
-                                   mf_ready_to_string(mf_machine_wanted_level(self)), got));
+                                   "the machine was not ready ('%s') in time%s: %s",
+                                   mf_ready_to_string(mf_machine_wanted_level(self)),
+                                   self->memory_image != NULL ? "" : " (start-timeout)", got));
   return G_SOURCE_REMOVE;
 }
 
@@ -239,9 +240,11 @@ mf_machine_step_boot(MfMachine *self)
     mf_machine_step_done(self, NULL);
     return;
   }
+  guint64 seconds = mf_machine_start_timeout(self);
   self->booting = TRUE;
-  self->timer =
-      g_timeout_add_seconds((guint)mf_machine_start_timeout(self), on_boot_deadline, self);
+  if (self->memory_image != NULL)
+    seconds = MIN(seconds, FORK_SECONDS);
+  self->timer = g_timeout_add_seconds((guint)seconds, on_boot_deadline, self);
 }
 
 const MfMachineStep mf_machine_cold_steps[] = {

@@ -164,8 +164,10 @@ on_memory_given(GObject *source, GAsyncResult *result, gpointer data)
 {
   g_autoptr(MfMachine) self = data;
   g_autoptr(GError) error = NULL;
-  if (!mf_hypervisor_set_memory_finish(MF_HYPERVISOR(source), result, &error) && !self->stopping)
-    g_info("machine %s stays small: %s", self->id, error->message);
+  if (mf_hypervisor_set_memory_finish(MF_HYPERVISOR(source), result, &error) || self->stopping)
+    return;
+  g_autofree char *reason = g_strdup_printf("it cannot be given its memory: %s", error->message);
+  mf_machine_fail(self, reason);
 }
 
 void

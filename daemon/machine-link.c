@@ -88,9 +88,11 @@ on_hello(MfJson *hello, gpointer data)
   g_autofree char *token = NULL;
   if (!mf_json_read_string(hello, "", "token", &token, NULL))
     token = NULL;
+  /* What this brings up has its execs attached by whoever hears of it. */
+  gboolean was_up = mf_machine_is_up(self);
   mf_machine_fork_greeted(self, token);
   mf_machine_save_greeted(self, token);
-  for (guint i = 0; self->job != NULL && mf_machine_is_up(self) && i < self->job->execs->len; i++)
+  for (guint i = 0; self->job != NULL && was_up && i < self->job->execs->len; i++)
     mf_exec_attach(g_ptr_array_index(self->job->execs, i), self->link, job_env(self));
 }
 

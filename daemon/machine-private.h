@@ -38,7 +38,7 @@ struct _MfMachine {
   char *log;           /* path of its console's */
   MfOutputLog *output; /* of its console, once it has started */
   double timings[MF_TIMING_LAST_];
-  char *agent; /* which one greeted last: another knows nothing of our execs */
+  char *agent;       /* which one greeted last: another knows nothing of our execs */
   gboolean portless; /* no interface: it is to be saved and forked */
   /* start */
   const MfMachineStep *steps;
@@ -57,12 +57,13 @@ struct _MfMachine {
   char *sockets; /* folder */
   /* fork (machine-fork.c, machine-save.c) */
   MfMemoryImage *memory_image; /* that it is forked from; NULL: it boots */
-  char *token;                 /* of what the agent was asked for and has not yet done */
+  char *token;                 /* of what the agent was last asked for */
   gint64 asked;                /* monotonic */
   guint asks;
   gboolean own;     /* a fork that is no longer the same as the others */
   gboolean in_time; /* and its clock is right */
-  char *work;   /* folder that it is saved to */
+  gboolean did_not_wake;
+  char *work; /* folder that it is saved to */
   gboolean saving;
   guint64 save_number; /* what the stage of the saving last saw */
   guint save_stage, save_looks, save_rests;
@@ -95,8 +96,7 @@ void mf_machine_resume(MfMachine *self);
 /* machine-cold.c */
 void mf_machine_step_port(MfMachine *self);
 void mf_machine_step_boot(MfMachine *self);
-/* machine-fork.c: the agent has greeted; TRUE: it did what @self->token was for, or nothing was
- * asked of it. */
+/* machine-fork.c: the agent has greeted, with the token of the last request that it carried out. */
 void mf_machine_fork_greeted(MfMachine *self, const char *token);
 /* It was saved small: with its job it gets what one that booted begins with. */
 void mf_machine_give_memory(MfMachine *self);

@@ -72,6 +72,7 @@ mf_machine_step_done(MfMachine *self, GError *error)
     return;
   }
   if (failure != NULL) {
+    self->did_not_wake = self->domain && mf_hypervisor_is_up(self->host->hypervisor);
     g_autofree char *reason =
         g_strdup_printf("%s: %s", self->steps[self->step].phase, failure->message);
     mf_machine_fail(self, reason);
@@ -207,6 +208,12 @@ MfMemoryImage *
 mf_machine_get_memory_image(MfMachine *self)
 {
   return self->memory_image;
+}
+
+gboolean
+mf_machine_did_not_wake(MfMachine *self)
+{
+  return self->memory_image != NULL && self->did_not_wake;
 }
 
 const char *

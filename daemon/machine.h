@@ -58,6 +58,8 @@ MfMachine *mf_machine_new_waiting(const MfHost *host, const MfMachineSpec *spec)
 void mf_machine_set_memory_image(MfMachine *self, MfMemoryImage *image);
 /* NULL: it boots. (transfer none) */
 MfMemoryImage *mf_machine_get_memory_image(MfMachine *self);
+/* Of one that is down: it did not wake up, which is what its memory image may be to blame for. */
+gboolean mf_machine_did_not_wake(MfMachine *self);
 /*
  * mf_machine_save() - a portless machine that is up is made small and quiet and saved into the
  * folder @work, as "memory" and disk.qcow2. "saved" follows, or "down"; mf_machine_stop() is due

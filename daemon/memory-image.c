@@ -161,19 +161,27 @@ write_document(const char *work, const char *template, const char *stamp, GError
       path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0644, error);
 }
 
+static gboolean
+sync_path(const char *path)
+{
+  g_auto(MfFd) fd = open(path, O_RDONLY | O_CLOEXEC);
+  return fd >= 0 && fsync(fd) == 0;
+}
+
 gboolean
 mf_memory_image_publish(const char *work, const char *forks, const char *template,
                         const char *stamp, GError **error)
 {
   g_autofree char *folder = folder_of(forks, template, stamp);
   g_autofree char *disk = g_build_filename(work, DISK, NULL);
-  /* Nothing is written to it any more: that would not be what the memory knows. */
+  /* Nothing is written to it any more: that would not be what the memory knows. QEMU was told to
+   * flush nothing. */
   gboolean good = write_document(work, template, stamp, error);
-  if (good && g_chmod(disk, 0440) != 0) {
+  if (good && (!sync_path(disk) || g_chmod(disk, 0440) != 0 || !sync_path(work))) {
     set_failed(work, error);
     good = FALSE;
   }
-  if (good && (!remove_folder(folder) || g_rename(work, folder) != 0)) {
+  if (good && (!remove_folder(folder) || g_rename(work, folder) != 0 || !sync_path(forks))) {
     set_failed(folder, error);
     good = FALSE;
   }

@@ -122,7 +122,7 @@ on_down(MfMachine *machine, const char *reason, gpointer data)
   Member *member = data;
   MfMemoryImage *memory = mf_machine_get_memory_image(machine);
   mf_tries_note(&shelf_of(member->pool, member->template)->tries, reason);
-  if (memory != NULL && member->state == STARTING)
+  if (mf_machine_did_not_wake(machine))
     mf_forks_tell(member->pool->forks, memory, reason);
   let_go(member, reason);
 }
@@ -199,12 +199,12 @@ fill(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp)
                    .disk = MAX(template->disk, image->virtual_size)};
   if (!mf_tries_may(&shelf->tries))
     return;
-  if (mf_forks_is_coming(self->forks, template->name)) {
-    mf_tries_set_reason(&shelf->tries, g_strdup("its memory image is being made"));
-    return;
-  }
   while (count_of(self, template->name, STARTING) + count_of(self, template->name, READY) <
          template->pool) {
+    if (mf_forks_is_coming(self->forks, template->name)) {
+      mf_tries_set_reason(&shelf->tries, g_strdup("its memory image is being made"));
+      return;
+    }
     g_autofree char *why = self->hooks.may_start(&grant, self->data);
     if (why != NULL) {
       mf_tries_set_reason(&shelf->tries, g_steal_pointer(&why));
@@ -213,6 +213,8 @@ fill(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp)
     mf_tries_set_reason(&shelf->tries, NULL);
     start_one(self, template, image, stamp, &grant);
   }
+  if (shelf->tries.failures == 0)
+    mf_tries_set_reason(&shelf->tries, NULL);
 }
 
 static void

@@ -212,7 +212,8 @@ on_down(MfMachine *machine, const char *reason, gpointer data)
   }
   /* Nothing of the job has run yet: what saved memory could not do, a boot can. */
   mf_entry_log(entry, "could not be forked: %s", reason);
-  mf_forks_tell(entry->scheduler->forks, memory, reason);
+  if (mf_machine_did_not_wake(machine))
+    mf_forks_tell(entry->scheduler->forks, memory, reason);
   entry->boots = TRUE;
   entry->again = "its machine could not be forked, and is booted instead";
   mf_machine_stop(machine, FALSE);

@@ -29,8 +29,12 @@ run_shell(const char *script)
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
-  signal(SIGTERM, SIG_DFL);
-  signal(SIGPIPE, SIG_DFL);
+  /* sshd and its sessions must not have what protects the agent. */
+  for (int number = 1; number < 32; number++)
+    signal(number, SIG_DFL);
+  int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (score >= 0)
+    (void)!write(score, "0", 1);
   int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
   for (int fd = 0; fd < 3; fd++)
     dup2(nothing, fd);
@@ -39,7 +43,6 @@ run_shell(const char *script)
   _exit(127);
 }
 
-/* sshd's own process, not those of its sessions, is the one that reads the keys. */
 static bool
 is_running(void)
 {
