@@ -50,12 +50,17 @@ on_cloned(GObject *source, GAsyncResult *result, gpointer data)
   mf_machine_step_done(self, g_steal_pointer(&error));
 }
 
+void
+mf_machine_clone(MfMachine *self, const char *backing)
+{
+  mf_hypervisor_create_overlay_async(self->host->hypervisor, self->id, backing, self->grant.disk,
+                                     self->cancellable, on_cloned, g_object_ref(self));
+}
+
 static void
 step_clone(MfMachine *self)
 {
-  mf_hypervisor_create_overlay_async(self->host->hypervisor, self->id, self->prepared,
-                                     self->grant.disk, self->cancellable, on_cloned,
-                                     g_object_ref(self));
+  mf_machine_clone(self, self->prepared);
 }
 
 static void

@@ -21,20 +21,9 @@
 #define CLOCK_ASKS 5
 
 static void
-on_cloned(GObject *source, GAsyncResult *result, gpointer data)
-{
-  g_autoptr(MfMachine) self = data;
-  g_autoptr(GError) error = NULL;
-  self->overlay = mf_hypervisor_create_overlay_finish(MF_HYPERVISOR(source), result, &error);
-  mf_machine_step_done(self, g_steal_pointer(&error));
-}
-
-static void
 step_clone(MfMachine *self)
 {
-  mf_hypervisor_create_overlay_async(self->host->hypervisor, self->id, self->memory_image->disk,
-                                     self->grant.disk, self->cancellable, on_cloned,
-                                     g_object_ref(self));
+  mf_machine_clone(self, self->memory_image->disk);
 }
 
 static void

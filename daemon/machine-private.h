@@ -94,6 +94,8 @@ gboolean mf_machine_connect(MfMachine *self, GError **error) G_GNUC_WARN_UNUSED_
 /* Its answer ends the step. */
 void mf_machine_resume(MfMachine *self);
 /* machine-cold.c */
+/* The step that makes its overlay. @backing: path of the backing file. */
+void mf_machine_clone(MfMachine *self, const char *backing);
 void mf_machine_step_port(MfMachine *self);
 void mf_machine_step_boot(MfMachine *self);
 /* machine-fork.c: the agent has greeted, with the token of the last request that it carried out. */
