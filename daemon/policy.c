@@ -39,16 +39,25 @@ check_time(const char *what, guint64 value, guint64 most, const char *setting, G
   return FALSE;
 }
 
+MfGrant
+mf_policy_grant_default(const MfTemplate *template, guint64 image_size)
+{
+  return (MfGrant){
+      .cpus = template->cpus,
+      .memory = template->memory,
+      .disk = MAX(template->disk, image_size),
+  };
+}
+
 gboolean
 mf_policy_grant(const MfJobSpec *spec, const MfTemplate *template, const MfConfig *config,
                 guint64 image_size, MfGrant *ret_grant, GError **error)
 {
-  MfGrant g = {
-      .cpus = spec->cpus > 0 ? spec->cpus : template->cpus,
-      .memory = spec->memory > 0 ? spec->memory : template->memory,
-      .disk = spec->disk > 0 ? spec->disk : MAX(template->disk, image_size),
-      .keep = spec->keep,
-  };
+  MfGrant g = mf_policy_grant_default(template, image_size);
+  g.cpus = spec->cpus > 0 ? spec->cpus : g.cpus;
+  g.memory = spec->memory > 0 ? spec->memory : g.memory;
+  g.disk = spec->disk > 0 ? spec->disk : g.disk;
+  g.keep = spec->keep;
   guint64 longest = template->max_timeout > 0 ? MIN(template->max_timeout, config->max_timeout)
                                               : config->max_timeout;
   g.timeout = spec->timeout > 0 ? spec->timeout : MIN(config->default_timeout, longest);

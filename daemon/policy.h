@@ -15,9 +15,11 @@ typedef struct {
   guint64 keep;    /* seconds a failed machine stays */
 } MfGrant;
 
+/* What a machine of @template gets that no job has asked for more or less: no times. @image_size:
+ * virtual size of the image's disk; an overlay cannot be smaller. */
+MfGrant mf_policy_grant_default(const MfTemplate *template, guint64 image_size);
 /*
  * mf_policy_grant() - what @spec asks for, with the template's values for what it does not name.
- * @image_size: virtual size of the image's disk; an overlay cannot be smaller.
  * Returns: FALSE with LIMIT naming the limit, its value and who sets it.
  */
 gboolean mf_policy_grant(const MfJobSpec *spec, const MfTemplate *template, const MfConfig *config,

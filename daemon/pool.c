@@ -194,9 +194,7 @@ static void
 fill(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp)
 {
   Shelf *shelf = shelf_of(self, template->name);
-  MfGrant grant = {.cpus = template->cpus,
-                   .memory = template->memory,
-                   .disk = MAX(template->disk, image->virtual_size)};
+  MfGrant grant = mf_policy_grant_default(template, image->virtual_size);
   if (!mf_tries_may(&shelf->tries))
     return;
   while (count_of(self, template->name, STARTING) + count_of(self, template->name, READY) <
