@@ -5,6 +5,7 @@
 typedef struct {
   gpointer entry;
   uid_t owner;
+  gint64 since;
 } Item;
 
 struct MfQueue {
@@ -35,10 +36,13 @@ mf_queue_free(MfQueue *self)
 }
 
 void
-mf_queue_push(MfQueue *self, gpointer entry, uid_t owner)
+mf_queue_push(MfQueue *self, gpointer entry, uid_t owner, gint64 since)
 {
-  Item item = {entry, owner};
-  g_array_append_val(self->items, item);
+  Item item = {entry, owner, since};
+  guint at = self->items->len;
+  while (at > 0 && g_array_index(self->items, Item, at - 1).since > since)
+    at--;
+  g_array_insert_val(self->items, at, item);
 }
 
 gboolean

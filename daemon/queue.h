@@ -15,7 +15,9 @@ MfQueue *mf_queue_new(void);
 void mf_queue_free(MfQueue *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfQueue, mf_queue_free)
 
-void mf_queue_push(MfQueue *self, gpointer entry, uid_t owner);
+/* @since: when it came, in any unit: one that was out of the queue for a while goes back to its
+ * place; among equals, after those that are there. */
+void mf_queue_push(MfQueue *self, gpointer entry, uid_t owner, gint64 since);
 /* FALSE: it was not there. */
 gboolean mf_queue_remove(MfQueue *self, gpointer entry);
 guint mf_queue_length(const MfQueue *self);

@@ -61,7 +61,7 @@ load_one(MfScheduler *self, const char *name)
   mf_scheduler_add(self, job)->loaded = TRUE;
 }
 
-/* Before libvirtd is asked for anything (fifo.h). */
+/* Before libvirtd is asked for any domain (fifo.h). */
 static void
 release_fifos(MfScheduler *self)
 {
@@ -100,7 +100,7 @@ mf_scheduler_requeue(MfEntry *entry)
                  "mayflyd was ended while it accepted the job");
     return;
   }
-  mf_queue_push(entry->scheduler->queue, entry, job->owner);
+  mf_queue_push(entry->scheduler->queue, entry, job->owner, job->created);
   mf_entry_check_lease(entry);
 }
 

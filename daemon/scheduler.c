@@ -196,7 +196,7 @@ mf_scheduler_submit(MfScheduler *self, MfJobSpec *spec, uid_t owner, GError **er
     mf_job_save(job);
   }
   MfEntry *entry = mf_scheduler_add(self, job);
-  mf_queue_push(self->queue, entry, owner);
+  mf_queue_push(self->queue, entry, owner, job->created);
   mf_entry_log(entry, "queued for uid %u, template %s", owner, template->name);
   emit(entry, "job.state");
   mf_entry_check_lease(entry);

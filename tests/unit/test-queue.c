@@ -28,11 +28,11 @@ static void
 test_fair(void)
 {
   g_autoptr(MfQueue) queue = mf_queue_new();
-  mf_queue_push(queue, "a", 1);
-  mf_queue_push(queue, "b", 1);
-  mf_queue_push(queue, "c", 1);
-  mf_queue_push(queue, "x", 2);
-  mf_queue_push(queue, "y", 2);
+  mf_queue_push(queue, "a", 1, 1);
+  mf_queue_push(queue, "b", 1, 2);
+  mf_queue_push(queue, "c", 1, 3);
+  mf_queue_push(queue, "x", 2, 4);
+  mf_queue_push(queue, "y", 2, 5);
   g_autofree char *equal = order(queue, nobody);
   g_assert_cmpstr(equal, ==, "axbyc");
   g_autofree char *behind = order(queue, owner_one_holds_two);
@@ -45,12 +45,25 @@ test_remove(void)
 {
   g_autoptr(MfQueue) queue = mf_queue_new();
   static char a[] = "a", b[] = "b";
-  mf_queue_push(queue, a, 1);
-  mf_queue_push(queue, b, 1);
+  mf_queue_push(queue, a, 1, 1);
+  mf_queue_push(queue, b, 1, 2);
   g_assert_true(mf_queue_remove(queue, a));
   g_assert_false(mf_queue_remove(queue, a));
   g_autofree char *left = order(queue, nobody);
   g_assert_cmpstr(left, ==, "b");
+}
+
+static void
+test_back(void)
+{
+  g_autoptr(MfQueue) queue = mf_queue_new();
+  mf_queue_push(queue, "b", 1, 20);
+  mf_queue_push(queue, "c", 1, 20);
+  mf_queue_push(queue, "d", 1, 30);
+  mf_queue_push(queue, "a", 1, 10);
+  mf_queue_push(queue, "x", 2, 25);
+  g_autofree char *text = order(queue, nobody);
+  g_assert_cmpstr(text, ==, "axbcd");
 }
 
 static void
@@ -93,6 +106,7 @@ main(int argc, char **argv)
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/queue/fair", test_fair);
   g_test_add_func("/queue/remove", test_remove);
+  g_test_add_func("/queue/back", test_back);
   g_test_add_func("/queue/limiter", test_limiter);
   return g_test_run();
 }
