@@ -5,7 +5,7 @@
  * FIFOs between libvirtd and us. libvirtd opens one as it opens a file, and waits for the other end
  * with a domain's lock held: if we are killed just then, and the FIFO removed, it waits for ever,
  * and with it everybody who lists domains. So a FIFO is let go before it is removed, by whoever
- * removes it, and by the next daemon before it asks libvirtd for anything.
+ * removes it, and by the next daemon before it asks libvirtd for any domain.
  */
 
 #include <glib.h>

@@ -142,7 +142,9 @@ make(MfForks *self, Shelf *shelf, MfTemplate *template, MfImage *image)
   /* Unlike any job's, which have no dash, and any waiting machine's. */
   g_autofree char *random = mf_machine_new_id();
   g_autofree char *id = g_strconcat("f-", random, NULL);
-  shelf->work = mf_memory_image_begin(self->folder, &error);
+  g_autofree char *overlays =
+      g_build_filename(self->host->config->state_directory, "overlays", NULL);
+  shelf->work = mf_memory_image_begin(self->folder, overlays, &error);
   if (shelf->work == NULL) {
     mf_tries_note(&shelf->tries, error->message);
     return;
@@ -216,9 +218,7 @@ look_at(MfForks *self, MfTemplate *template, gboolean busy)
         g_strdup(error != NULL ? error->message : "libvirt does not say whom it runs QEMU as"));
     return;
   }
-  shelf->grant = (MfGrant){.cpus = template->cpus,
-                           .memory = template->memory,
-                           .disk = MAX(template->disk, image->virtual_size)};
+  shelf->grant = mf_policy_grant_default(template, image->virtual_size);
   want(self, shelf, mf_stamp_memory(self->host, template, image));
   if (shelf->image != NULL || shelf->machine != NULL || busy || self->closed ||
       !mf_tries_may(&shelf->tries))

@@ -63,7 +63,7 @@ char *mf_hypervisor_create_overlay_finish(MfHypervisor *self, GAsyncResult *r, G
 void mf_hypervisor_delete_overlay_async(MfHypervisor *self, const char *id, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
 gboolean mf_hypervisor_delete_overlay_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Starts paused, transient. On failure nothing runs. */
+/* Starts paused, transient. On failure nothing runs, unless the connection was lost: destroy it all the same. */
 void mf_hypervisor_start_async(MfHypervisor *self, const char *xml, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
 gboolean mf_hypervisor_start_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void mf_hypervisor_resume_async(MfHypervisor *self, const char *id, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
@@ -77,7 +77,7 @@ void mf_hypervisor_save_async(MfHypervisor *self, const char *id, const char *pa
 gboolean mf_hypervisor_save_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /*
  * hypervisor-restore.c: starts paused from @front and what @memory has from byte @offset on, through the FIFO @fifo, which is made and
- * removed. On failure nothing runs.
+ * removed. On failure nothing runs, unless the connection was lost: destroy it all the same.
  */
 void mf_hypervisor_restore_async(MfHypervisor *self, const char *fifo, GBytes *front, const char *memory, guint64 offset,
                                  GCancellable *c, GAsyncReadyCallback cb, gpointer data);

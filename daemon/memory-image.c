@@ -55,11 +55,20 @@ folder_of(const char *forks, const char *template, const char *stamp)
   return g_strdup_printf("%s/%s-%.12s", forks, template, stamp);
 }
 
+/* Of what it takes up on the host; 0: it is not there. */
 static guint64
 size_of(const char *path)
 {
   struct stat st;
   return stat(path, &st) == 0 ? (guint64)st.st_blocks * 512 : 0;
+}
+
+/* As it is read; 0: it is not there, or no file. */
+static guint64
+length_of(const char *path)
+{
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (guint64)st.st_size : 0;
 }
 
 static MfSaveHeader *
@@ -86,7 +95,7 @@ read_document(MfMemoryImage *self, GError **error)
   g_autofree char *path = g_build_filename(self->folder, DOCUMENT, NULL);
   g_autofree char *text = NULL;
   gsize length = 0;
-  guint64 made = 0;
+  guint64 made = 0, memory = 0, disk = 0;
   g_autoptr(GError) local = NULL;
   g_autoptr(MfJson) json = NULL;
   if (!g_file_get_contents(path, &text, &length, &local)) {
@@ -95,8 +104,15 @@ read_document(MfMemoryImage *self, GError **error)
   }
   json = length <= JSON_MAX ? mf_json_parse(text, length, path, &local) : NULL;
   if (json == NULL || !mf_json_read_string(json, "", "stamp", &self->stamp, &local) ||
-      !mf_json_read_uint(json, "", "made", 0, G_MAXINT64, &made, &local)) {
+      !mf_json_read_uint(json, "", "made", 0, G_MAXINT64, &made, &local) ||
+      !mf_json_read_uint(json, "", "memory_length", 1, G_MAXINT64, &memory, &local) ||
+      !mf_json_read_uint(json, "", "disk_length", 1, G_MAXINT64, &disk, &local)) {
     g_set_error(error, MF_ERROR, MF_ERROR_DAMAGED, "%s is damaged", path);
+    return FALSE;
+  }
+  if (memory != length_of(self->memory) || disk != length_of(self->disk)) {
+    g_set_error(error, MF_ERROR, MF_ERROR_DAMAGED, "%s does not hold what was saved to it",
+                self->folder);
     return FALSE;
   }
   self->made = (gint64)made;
@@ -117,7 +133,7 @@ mf_memory_image_find(const char *forks, const char *template, const char *stamp,
   }
   if (!read_document(self, error))
     return NULL;
-  if (g_strcmp0(self->stamp, stamp) != 0 || !g_file_test(self->disk, G_FILE_TEST_IS_REGULAR)) {
+  if (g_strcmp0(self->stamp, stamp) != 0) {
     g_set_error(error, MF_ERROR, MF_ERROR_DAMAGED, "%s is damaged", self->folder);
     return NULL;
   }
@@ -137,25 +153,38 @@ set_failed(const char *what, GError **error)
 }
 
 char *
-mf_memory_image_begin(const char *forks, GError **error)
+mf_memory_image_begin(const char *forks, const char *overlays, GError **error)
 {
   g_autofree char *work = g_build_filename(forks, HIDDEN, NULL);
+  struct stat here, there;
   /* QEMU's user reaches a disk by its name, and lists nothing. */
   if (g_mkdir_with_parents(forks, 0711) != 0 || g_mkdtemp_full(work, 0711) == NULL) {
     set_failed(forks, error);
+    return NULL;
+  }
+  if (stat(work, &here) == 0 && stat(overlays, &there) == 0 && here.st_dev != there.st_dev) {
+    g_set_error(error, MF_ERROR, MF_ERROR_FAILED,
+                "%s and %s are on different file systems: a saved machine's disk cannot be moved "
+                "from one to the other",
+                forks, overlays);
+    rmdir(work);
     return NULL;
   }
   return g_steal_pointer(&work);
 }
 
 static gboolean
-write_document(const char *work, const char *template, const char *stamp, GError **error)
+write_document(const char *work, const char *disk, const char *template, const char *stamp,
+               GError **error)
 {
   g_autofree char *path = g_build_filename(work, DOCUMENT, NULL);
+  g_autofree char *memory = g_build_filename(work, MEMORY, NULL);
   g_autoptr(MfJson) json = json_object_new_object();
   mf_json_add_string(json, "template", template);
   mf_json_add_string(json, "stamp", stamp);
   mf_json_add_uint(json, "made", (guint64)(g_get_real_time() / G_USEC_PER_SEC));
+  mf_json_add_uint(json, "memory_length", length_of(memory));
+  mf_json_add_uint(json, "disk_length", length_of(disk));
   const char *text = json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN);
   return g_file_set_contents_full(
       path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0644, error);
@@ -176,7 +205,7 @@ mf_memory_image_publish(const char *work, const char *forks, const char *templat
   g_autofree char *disk = g_build_filename(work, DISK, NULL);
   /* Nothing is written to it any more: that would not be what the memory knows. QEMU was told to
    * flush nothing. */
-  gboolean good = write_document(work, template, stamp, error);
+  gboolean good = write_document(work, disk, template, stamp, error);
   if (good && (!sync_path(disk) || g_chmod(disk, 0440) != 0 || !sync_path(work))) {
     set_failed(work, error);
     good = FALSE;

@@ -29,8 +29,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfMemoryImage, mf_memory_image_unref)
 MfMemoryImage *mf_memory_image_find(const char *forks, const char *template, const char *stamp,
                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* mf_memory_image_begin() - a hidden folder to make one in. (transfer full) */
-char *mf_memory_image_begin(const char *forks, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* mf_memory_image_begin() - a hidden folder to make one in. @overlays: folder that the machine's
+ * disk will be moved from: it has to be on the same file system. (transfer full) */
+char *mf_memory_image_begin(const char *forks, const char *overlays,
+                            GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /*
  * mf_memory_image_publish() - @work, with "memory" and disk.qcow2 in it, becomes @template's of
  * @stamp; one that was there is replaced. FALSE: @work is gone.
@@ -40,7 +42,7 @@ gboolean mf_memory_image_publish(const char *work, const char *forks, const char
 /* The folder of one that will not be finished. */
 void mf_memory_image_forget(const char *work);
 void mf_memory_image_remove(MfMemoryImage *self);
-/* Of a daemon that was killed while it made one: before libvirtd is asked for anything (fifo.h). */
+/* Of a daemon that was killed while it made one: before libvirtd is asked for any domain (fifo.h). */
 void mf_memory_image_sweep_unfinished(const char *forks);
 /* Everything below @forks that is not in @keep (paths, as keys) goes. */
 void mf_memory_image_sweep(const char *forks, GHashTable *keep);
