@@ -189,6 +189,7 @@ take_frame(AgentHost *self, const MfFrame *frame)
     break;
   case MF_FRAME_READY:
     replace(&self->ready, frame);
+    self->readies++;
     break;
   case MF_FRAME_STDOUT:
   case MF_FRAME_STDERR:

@@ -30,7 +30,7 @@ typedef struct {
   GByteArray *out; /* whole frames, but for what is sent of the first */
   gboolean flushing;
   gboolean acknowledge; /* output as it comes */
-  guint hellos, welcomed_hellos, pongs;
+  guint hellos, welcomed_hellos, readies, pongs;
   char *hello, *ready, *put;
   guint64 total; /* bytes of output frames, repeated ones too */
   AgentHostExec execs[AGENT_HOST_EXECS];

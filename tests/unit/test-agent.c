@@ -420,14 +420,17 @@ static void
 test_reseed(void)
 {
   g_autoptr(AgentHost) host = agent_host_new();
-  agent_host_wait(host, host->ready != NULL && strstr(host->ready, "\"agent\"") == NULL);
+  agent_host_wait(host, host->ready != NULL);
+  /* Where this host has a network it gets further. */
+  agent_host_pump(host, 300);
+  guint readies = host->readies;
   g_autofree char *before = instance_of(host);
   g_assert_null(strstr(host->hello, "token"));
   agent_host_send_text(host, MF_FRAME_RESEED, 0, "{\"token\":\"one\"," NETWORK "}");
   agent_host_wait(host, strstr(host->hello, "\"token\":\"one\"") != NULL);
   g_autofree char *after = instance_of(host);
   g_assert_cmpstr(before, !=, after);
-  agent_host_wait(host, strstr(host->ready, "\"agent\"") != NULL);
+  agent_host_wait(host, host->readies > readies);
   /* No such card comes: it gets no further. */
   agent_host_pump(host, 300);
   g_assert_nonnull(strstr(host->ready, "\"agent\""));
