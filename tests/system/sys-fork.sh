@@ -53,7 +53,7 @@ before=$(date +%s%3N)
 said=$(TOKEN=$secret mayfly run --template tiny --env TOKEN --file "$logs/file:/srv/file" -- sh -c '
   adjtimex | awk '"'/tv_sec/ { s = \$2 } /tv_usec/ { u = \$2 } END { printf \"%d%03d\\n\", s, u / 1000 }'"'
   hostname; cat /srv/file; echo "$TOKEN" | wc -c
-  arping -c 1 -w 5 -I eth0 "$(ip route | sed -n "s/^default via \([^ ]*\).*/\1/p")" | grep -c "^Unicast reply"' \
+  arping -c 1 -w 5 -I eth0 "$(ip route | sed -n "s/^default via \([^ ]*\).*/\1/p")" | grep -q "^Unicast reply" && echo yes' \
   </dev/null 2>"$logs/stderr")
 after=$(date +%s%3N)
 id=$(newest)
@@ -62,7 +62,7 @@ ok "its clock is right: $before $clock $after" test "$clock" -ge $((before - 50)
 is "$(sed -n 2p <<<"$said")" "mayfly-$id" "it has the job's host name"
 is "$(sed -n 3p <<<"$said")" "file of the job" "its files"
 is "$(sed -n 4p <<<"$said")" $((${#secret} + 1)) "its variables"
-is "$(sed -n 5p <<<"$said")" 1 "and its way to the gateway"
+is "$(sed -n 5p <<<"$said")" yes "and its way to the gateway"
 is "$(job "$id" '.timings | has("inject")')" false "nothing was injected"
 like "$(virsh -q nwfilter-binding-list | grep -c no-host-lan)" 6 "every port has its filter"
 wait_for "$id" finished
@@ -106,6 +106,11 @@ ok "then a new memory image is made" until_ok 180 fork_is ready
 ok "of another file" test "$(stat -c %i "$memory" 2>/dev/null)" != "$(stat -c %i "$logs/memory")"
 rm "$logs/memory"
 is "$(tiny echo forked) $(job "$(newest)" .how)" "forked fork" "and jobs are forked again"
+echo >>"$memory"
+made=$(fork_of made)
+restart_mayflyd >/dev/null
+made_anew() { fork_is ready && [ "$(fork_of made)" -gt "$made" ]; }
+ok "one that is not as long as it was saved is not used, but made anew" until_ok 180 made_anew
 
 # Whatever is killed while a memory image is made.
 begin_making() {
@@ -118,7 +123,7 @@ begin_making mayflyd
 kill_mayflyd
 ok "mayflyd killed while it makes one: made anew" until_ok 180 fork_is ready
 begin_making qemu
-virsh -q destroy "$(making)" >/dev/null
+virsh -q destroy "$(making)" >/dev/null 2>&1
 ok "its machine killed: the reason is told" until_ok 20 fork_has_problem
 ok "and it is made anew" until_ok 180 fork_is ready
 # In the middle of being saved: the file grows.
@@ -138,10 +143,34 @@ wait_for "$id" finished
 is "$(job "$id" .result)" succeeded "mayflyd killed while it forks: the job runs"
 clean "$id" "a fork that was interrupted"
 
+
+# libvirtd is killed, of which the machines know nothing.
+libvirtd_again() {
+  kill -KILL "$(cat /run/libvirtd.pid)"
+  until_ok 20 libvirt_is false && start_libvirtd && until_ok 60 libvirt_is true
+}
+id=$(post '{"template":"tiny","exec":{"argv":["echo","after all"]}}')
+until_ok 10 starting
+ok "libvirtd killed while a machine is forked" libvirtd_again
+wait_for "$id" finished
+is "$(job "$id" .result)" succeeded "the job runs"
+clean "$id" "it"
+begin_making libvirtd
+ok "libvirtd killed while a memory image is made" libvirtd_again
+ok "it is made after all" until_ok 180 fork_is ready
+begin_making libvirtd-saving
+until_ok 120 saving
+ok "libvirtd killed while memory is saved" libvirtd_again
+ok "it is made after all" until_ok 180 fork_is ready
+is "$(find "$forks" -mindepth 1 -maxdepth 1 | grep -c .)" 1 "and nothing is left of the other"
+is "$(tiny echo forked) $(job "$(newest)" .how)" "forked fork" "and jobs are forked from it"
+
 # No forks, no memory images.
 sed -i '/^fork=/d' "$template"
 restart_mayflyd >/dev/null
 ok "a template that forks no more keeps no memory image" until_ok 30 no_forks
 is "$(find /var/lib/mayfly/overlays /run/mayfly/machines -mindepth 1 2>/dev/null)" "" "nothing is left"
 ok "every port is free" until_ok 60 ports_free
+mayfly_down
+down_with_libvirtd
 mayfly_done
