@@ -125,13 +125,12 @@ set_identity(xmlNode *domain, const MfDomainSpec *spec)
 static void
 set_resources(xmlNode *domain, const MfDomainSpec *spec)
 {
-  guint64 floor = spec->memory_floor > 0 ? MIN(spec->memory_floor, spec->memory) : spec->memory;
   xmlNode *vcpu = mf_xml_child(domain, "vcpu");
   g_autofree char *cpuset = vcpu != NULL ? mf_xml_attribute(vcpu, "cpuset") : g_strdup("");
 
   mf_xml_replace_number(domain, "memory", spec->memory / 1024);
   mf_xml_set(mf_xml_child(domain, "memory"), "unit", "KiB");
-  mf_xml_replace_number(domain, "currentMemory", floor / 1024);
+  mf_xml_replace_number(domain, "currentMemory", spec->memory / 1024);
   mf_xml_set(mf_xml_child(domain, "currentMemory"), "unit", "KiB");
   mf_xml_replace_number(domain, "vcpu", spec->cpus);
   if (*cpuset != '\0')

@@ -19,7 +19,7 @@ typedef struct {
   gboolean kvm;             /* else TCG */
   const char *emulator;
   guint cpus;
-  guint64 memory, memory_floor; /* bytes */
+  guint64 memory; /* bytes */
   const char *overlay;      /* path */
   const char *prepared;     /* path of the prepared layer below it */
   const MfImage *image;     /* the golden below that, and boot files */

@@ -70,8 +70,9 @@ typedef enum {
   MF_FRAME_GET = 17,     /* H {"path"}; answered by PUT frames of the agent, same exec id */
   MF_FRAME_READY = 18,   /* G {"level":"agent"|"network"|"system","uptime_ms":n} */
   MF_FRAME_ERROR = 19,   /* G {"message":…}: exec could not be started (exec id), or a request failed */
-  MF_FRAME_SETTLE = 20,  /* H {"token":…}: you are about to be saved and forked: what all forks would share goes, and
-                               caches. Answered by a HELLO with the token */
+  MF_FRAME_SETTLE = 20,  /* H {"token":…,"saved":bool}: there will be nothing to do for a while: caches go. saved: you
+                               are about to be saved and forked: what all forks would share goes, too. Answered by
+                               a HELLO with the token */
 } MfFrameType;
 
 /* flags */

@@ -171,7 +171,6 @@ domain_xml(MfMachine *self, GError **error)
       .emulator = self->host->config->emulator,
       .cpus = self->grant.cpus,
       .memory = self->grant.memory,
-      .memory_floor = MIN(self->template->memory_floor, self->grant.memory),
       .overlay = self->overlay,
       .prepared = self->prepared,
       .image = self->image,

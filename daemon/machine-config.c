@@ -159,6 +159,7 @@ mf_machine_assign(MfMachine *self, MfJob *job, GError **error)
   job->console = mf_output_log_ref(self->output);
   job->accel = self->host->accel->kvm ? "kvm" : "tcg";
   job->how = "pool";
+  mf_machine_shrink_stop(self);
   mf_machine_give_memory(self);
   mf_machine_send_config(self);
   return TRUE;

@@ -162,12 +162,10 @@ on_memory_given(GObject *source, GAsyncResult *result, gpointer data)
 void
 mf_machine_give_memory(MfMachine *self)
 {
-  guint64 memory = self->grant.memory, floor = self->template->memory_floor;
-  if (self->memory_image == NULL)
+  if (self->memory_image == NULL && !self->shrunk)
     return;
-  mf_hypervisor_set_memory_async(self->host->hypervisor, self->id,
-                                 floor > 0 ? MIN(floor, memory) : memory, self->cancellable,
-                                 on_memory_given, g_object_ref(self));
+  mf_hypervisor_set_memory_async(self->host->hypervisor, self->id, self->grant.memory,
+                                 self->cancellable, on_memory_given, g_object_ref(self));
 }
 
 void

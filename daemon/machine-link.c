@@ -64,7 +64,7 @@ on_hello(MfJson *hello, gpointer data)
   gboolean other = g_strcmp0(instance, self->agent) != 0;
   gboolean lost = other && self->agent != NULL && has_running(self);
   self->greeted = TRUE;
-  if (self->up && self->work == NULL)
+  if (self->up)
     g_clear_handle_id(&self->timer, g_source_remove);
   if (other && self->agents < MOST_AGENTS) {
     g_free(self->agent);
@@ -91,7 +91,7 @@ on_hello(MfJson *hello, gpointer data)
   /* What this brings up has its execs attached by whoever hears of it. */
   gboolean was_up = mf_machine_is_up(self);
   mf_machine_fork_greeted(self, token);
-  mf_machine_save_greeted(self, token);
+  mf_machine_shrink_greeted(self, token);
   for (guint i = 0; self->job != NULL && was_up && i < self->job->execs->len; i++)
     mf_exec_attach(g_ptr_array_index(self->job->execs, i), self->link, job_env(self));
 }

@@ -65,8 +65,11 @@ struct _MfMachine {
   gboolean did_not_wake;
   char *work; /* folder that it is saved to */
   gboolean saving;
-  guint64 save_number; /* what the stage of the saving last saw */
-  guint save_stage, save_looks, save_rests;
+  struct {
+    guint stage, looks, rests, timer;
+    guint64 number; /* what the stage last saw */
+  } shrink;         /* machine-shrink.c */
+  gboolean shrunk;  /* it has less than its job is to have */
   /* running */
   MfAgentLink *link;
   MfConsole *console;
@@ -100,10 +103,13 @@ void mf_machine_step_port(MfMachine *self);
 void mf_machine_step_boot(MfMachine *self);
 /* machine-fork.c: the agent has greeted, with the token of the last request that it carried out. */
 void mf_machine_fork_greeted(MfMachine *self, const char *token);
-/* It was saved small: with its job it gets what one that booted begins with. */
+/* It waited or was saved small: with its job it gets all of its memory. */
 void mf_machine_give_memory(MfMachine *self);
-/* machine-save.c */
-void mf_machine_save_greeted(MfMachine *self, const char *token);
+/* machine-shrink.c */
+void mf_machine_shrink_greeted(MfMachine *self, const char *token);
+void mf_machine_shrink_stop(MfMachine *self);
+/* machine-save.c: it is as small as it gets. @error: taken, or NULL */
+void mf_machine_save_shrunk(MfMachine *self, GError *error);
 /* machine-config.c: gives the job's config to the agent, before any exec. */
 void mf_machine_send_config(MfMachine *self);
 /* A request that must not fail. */

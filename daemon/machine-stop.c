@@ -157,14 +157,18 @@ mf_machine_stop(MfMachine *self, gboolean graceful)
                                  g_object_ref(self));
     return;
   }
+  gboolean shrinks = self->shrink.timer != 0;
+  /* A saved one's is a step, and answers. */
+  if (shrinks || self->work == NULL)
+    mf_machine_shrink_stop(self);
   if (!self->in_step) {
     tear_down(self);
     return;
   }
   /* A step that waits for us alone (a place, a port, the guest) will not answer by itself. */
   g_cancellable_cancel(self->cancellable);
-  gboolean waits =
-      (self->limiter != NULL && !self->place_held) || self->available != 0 || self->timer != 0;
+  gboolean waits = (self->limiter != NULL && !self->place_held) || self->available != 0 ||
+                   self->timer != 0 || shrinks;
   g_clear_signal_handler(&self->available, self->host->network);
   if (waits)
     mf_machine_step_done(self, NULL);

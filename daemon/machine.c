@@ -339,6 +339,7 @@ mf_machine_finalize(GObject *object)
   g_clear_pointer(&self->image, mf_image_unref);
   g_clear_pointer(&self->output, mf_output_log_unref);
   g_clear_pointer(&self->memory_image, mf_memory_image_unref);
+  g_clear_handle_id(&self->shrink.timer, g_source_remove);
   g_free(self->token);
   g_free(self->work);
   g_free(self->id);

@@ -113,6 +113,7 @@ on_up(MfMachine *machine, gpointer data)
   if (memory != NULL)
     mf_forks_tell(member->pool->forks, memory, NULL);
   set_state(member, READY);
+  mf_machine_shrink(machine);
   member->pool->hooks.changed(member->pool->data);
 }
 

@@ -24,7 +24,7 @@ typedef struct {
   /* [machine] what a job gets that asks for nothing, [limits] the most it may ask for (max_*; never less than the first) */
   guint cpus, max_cpus;
   guint64 memory, max_memory;   /* bytes, the hard maximum of the domain */
-  guint64 memory_floor;         /* bytes: currentMemory at start, 0 = the same as memory */
+  guint64 memory_floor;         /* bytes that it keeps when memory is taken from it, 0 = what it uses */
   guint64 disk, max_disk;       /* bytes, the overlay's virtual size = its quota */
   guint64 max_timeout;          /* seconds, 0 = the daemon's */
   guint64 start_timeout;        /* seconds, 0 = the daemon's */

@@ -278,7 +278,6 @@ rig_machine_xml(const char *id, const char *golden, const char *overlay)
       .emulator = rig_config->emulator,
       .cpus = 1,
       .memory = 64 * MIB,
-      .memory_floor = 48 * MIB,
       .overlay = overlay,
       .image = &image,
       .port = &port,

@@ -27,10 +27,17 @@ is "$(api GET /v1/machines | jq '[.machines[] | select(.state == "waiting" and .
 is "$(virsh -q nwfilter-binding-list | grep -c no-host-lan)" 6 "their ports are filtered"
 like "$(api GET /metrics)" 'mayfly_pool_machines\{template="tiny",state="ready"\} 2' "so do the metrics"
 
+small() {
+  api GET /v1/machines | jq -e '[.machines[] | select(.state == "waiting") | .stats.balloon_current] |
+    max < 200 * 1024 * 1024' >/dev/null
+}
+ok "they give back what they do not use" until_ok 60 small
+
 # All that a job brings is there before its first command.
 echo "file of the job" >"$logs/file"
 said=$(TOKEN=$secret mayfly run --template tiny --env TOKEN --env EMPTY= --file "$logs/file:/srv/deep/file" -- sh -c \
-  '[ "$TOKEN" != "" ] && echo token; hostname; cat /srv/deep/file; grep -c . /etc/hosts; stat -c %a /etc/mayfly/job.json; date +%s' \
+  '[ "$TOKEN" != "" ] && echo token; hostname; cat /srv/deep/file; grep -c . /etc/hosts; stat -c %a /etc/mayfly/job.json; date +%s
+  sleep 2; free -m | sed -n "s/^Mem: *[0-9]* *[0-9]* *\([0-9]*\).*/\1/p"' \
   </dev/null 2>"$logs/stderr")
 now=$(date +%s)
 id=$(newest)
@@ -40,6 +47,7 @@ is "$(sed -n 2p <<<"$said")" "mayfly-$id" "its host name"
 is "$(sed -n 3p <<<"$said")" "file of the job" "and its files"
 is "$(sed -n 5p <<<"$said")" 600 "its config is its root's alone"
 clock=$(sed -n 6p <<<"$said")
+ok "all of its memory is there: $(sed -n 7p <<<"$said") MiB free" test "$(sed -n 7p <<<"$said")" -gt 120
 ok "the machine's clock is right" test "$((now - clock))" -le 5 -a "$((clock - now))" -le 5
 is "$(job "$id" '.timings | has("boot")')" false "nothing was booted for it"
 like "$(job "$id" .machine)" "^p-" "its machine is the one that waited"

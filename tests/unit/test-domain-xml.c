@@ -108,7 +108,6 @@ test_golden(void)
   spec.label = NULL;
   spec.template = NULL;
   spec.deadline = 0;
-  spec.memory_floor = 256 * 1024 * 1024;
   g_autofree char *tcg = build(&spec);
   assert_golden("tcg-loader", tcg);
 }

@@ -227,7 +227,8 @@ take_document(MfSession *self, const MfFrame *frame, MfDocument *document, const
     become_another(self, document);
     break;
   case MF_FRAME_SETTLE:
-    mf_ssh_keys_drop();
+    if (mf_document_bool(document, "saved"))
+      mf_ssh_keys_drop();
     mf_reseed_settle();
     break;
   case MF_FRAME_PUT:
