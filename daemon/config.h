@@ -24,6 +24,8 @@ typedef struct {
   char *emulator;          /* qemu-system-x86_64's path */
   guint max_machines;
   guint64 memory;          /* bytes that machines may be guaranteed together; 0 = 80 % of the host's */
+  guint overcommit;        /* percent of what it is guaranteed that a machine may use */
+  guint64 memory_reserve;  /* bytes that the host should have left; 0 = a tenth of its memory */
   guint cpus;              /* virtual CPUs together; 0 = 4 for each of the host's */
   guint64 disk_reserve;    /* bytes that must stay free on the state directory's filesystem */
   guint64 start_timeout;   /* seconds from resume to ready */

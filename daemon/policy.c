@@ -10,6 +10,7 @@
 #define CPUS_PER_HOST_CPU 4
 /* As in a template: with less, QEMU cannot even load a kernel. */
 #define LEAST_MEMORY (G_GUINT64_CONSTANT(32) << 20)
+#define MIB_REST     ((G_GUINT64_CONSTANT(1) << 20) - 1)
 
 static gboolean
 check_size(const char *what, guint64 value, guint64 most, const char *template, GError **error)
@@ -106,6 +107,15 @@ mf_policy_capacity(const MfConfig *config, const MfUsage *host, guint ports)
   };
 }
 
+guint64
+mf_policy_guaranteed(const MfConfig *config, guint64 memory)
+{
+  guint percent = config->overcommit;
+  /* In two parts, so that nothing overflows; whole MiB, as people read it. */
+  guint64 part = memory / percent * 100 + memory % percent * 100 / percent;
+  return percent == 100 ? memory : MAX(part & ~MIB_REST, MIN(memory, LEAST_MEMORY));
+}
+
 char *
 mf_policy_admit(const MfUsage *capacity, const MfUsage *used, const MfGrant *grant,
                 guint64 disk_free, const MfConfig *config)
@@ -114,8 +124,9 @@ mf_policy_admit(const MfUsage *capacity, const MfUsage *used, const MfGrant *gra
     return capacity->machines == 1
                ? g_strdup("the one machine of this host is in use")
                : g_strdup_printf("all %u machines of this host are in use", capacity->machines);
-  if (used->memory + grant->memory > capacity->memory) {
-    g_autofree char *need = mf_size_format(grant->memory);
+  guint64 memory = mf_policy_guaranteed(config, grant->memory);
+  if (used->memory + memory > capacity->memory) {
+    g_autofree char *need = mf_size_format(memory);
     g_autofree char *left = mf_size_format(capacity->memory - MIN(used->memory, capacity->memory));
     return g_strdup_printf("it needs %s of memory and %s is left", need, left);
   }
@@ -133,7 +144,8 @@ mf_policy_admit(const MfUsage *capacity, const MfUsage *used, const MfGrant *gra
 }
 
 gboolean
-mf_policy_possible(const MfUsage *capacity, const MfGrant *grant, GError **error)
+mf_policy_possible(const MfUsage *capacity, const MfGrant *grant, const MfConfig *config,
+                   GError **error)
 {
   if (grant->cpus > capacity->cpus) {
     g_set_error(error, MF_ERROR, MF_ERROR_LIMIT,
@@ -142,13 +154,17 @@ mf_policy_possible(const MfUsage *capacity, const MfGrant *grant, GError **error
                 grant->cpus, capacity->cpus);
     return FALSE;
   }
-  if (grant->memory > capacity->memory) {
+  guint64 memory = mf_policy_guaranteed(config, grant->memory);
+  if (memory > capacity->memory) {
     g_autofree char *asked = mf_size_format(grant->memory);
+    g_autofree char *part = mf_size_format(memory);
     g_autofree char *all = mf_size_format(capacity->memory);
+    g_autofree char *counts =
+        memory < grant->memory ? g_strdup_printf(", which counts as %s", part) : g_strdup("");
     g_set_error(error, MF_ERROR, MF_ERROR_LIMIT,
-                "memory of %s asked for, but this host gives its machines %s in all (memory in "
+                "memory of %s asked for%s, but this host gives its machines %s in all (memory in "
                 "mayfly.conf, set by this host's admin)",
-                asked, all);
+                asked, counts, all);
     return FALSE;
   }
   return TRUE;

@@ -9,7 +9,7 @@
 
 typedef struct {
   guint cpus;
-  guint64 memory;  /* bytes, guaranteed */
+  guint64 memory;  /* bytes, the most it can use */
   guint64 disk;    /* bytes, the overlay's quota */
   guint64 timeout; /* seconds from the machine's start to the deadline */
   guint64 keep;    /* seconds a failed machine stays */
@@ -29,12 +29,15 @@ gboolean mf_policy_grant(const MfJobSpec *spec, const MfTemplate *template, cons
 typedef struct {
   guint machines;
   guint cpus;
-  guint64 memory;
+  guint64 memory; /* bytes, guaranteed */
 } MfUsage;
 
 /* What the host gives in all: the configuration's numbers, and for those that are 0 a share of
  * @host. */
 MfUsage mf_policy_capacity(const MfConfig *config, const MfUsage *host, guint ports);
+
+/* What a machine of @memory (bytes) has for certain, and counts as. */
+guint64 mf_policy_guaranteed(const MfConfig *config, guint64 memory);
 
 /*
  * mf_policy_admit() - may one more machine start? @disk_free: bytes free where overlays live.
@@ -45,5 +48,5 @@ char *mf_policy_admit(const MfUsage *capacity, const MfUsage *used, const MfGran
                       guint64 disk_free, const MfConfig *config);
 
 /* Could it ever start on this host? FALSE with LIMIT: it would wait for ever. */
-gboolean mf_policy_possible(const MfUsage *capacity, const MfGrant *grant,
+gboolean mf_policy_possible(const MfUsage *capacity, const MfGrant *grant, const MfConfig *config,
                             GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -85,10 +85,12 @@ mf_scheduler_remove(MfScheduler *self, MfEntry *entry)
 static void
 count(const MfGrant *grant, gboolean counted, gpointer data)
 {
-  MfUsage *used = &((MfScheduler *)data)->used;
+  MfScheduler *self = data;
+  MfUsage *used = &self->used;
+  guint64 memory = mf_policy_guaranteed(self->config, grant->memory);
   used->machines += counted ? 1u : -1u;
   used->cpus += counted ? grant->cpus : -grant->cpus;
-  used->memory += counted ? grant->memory : -grant->memory;
+  used->memory += counted ? memory : -memory;
 }
 
 void
@@ -178,7 +180,7 @@ mf_scheduler_submit(MfScheduler *self, MfJobSpec *spec, uid_t owner, GError **er
   g_autoptr(MfImage) image = template ? mf_image_find(images, template->image, error) : NULL;
   if (image == NULL ||
       !mf_policy_grant(spec, template, self->config, image->virtual_size, &grant, error) ||
-      !mf_policy_possible(&self->capacity, &grant, error) || !check_disk(self, &grant, error))
+      !mf_policy_possible(&self->capacity, &grant, self->config, error) || !check_disk(self, &grant, error))
     return NULL;
   g_autofree char *id = new_id(self);
   g_autoptr(MfJob) job = mf_job_new(id, owner, self->jobs_folder, spec, template, image, &grant);

@@ -19,6 +19,7 @@ static MfTemplate template = {
 };
 
 static MfConfig config = {
+    .overcommit = 100,
     .state_directory = (char *)"/var/lib/mayfly",
     .max_machines = 4,
     .disk_reserve = 1 * GIB,
@@ -126,11 +127,33 @@ test_possible(void)
           good = {.cpus = 4, .memory = 4 * GIB};
   g_autoptr(GError) cpus = NULL;
   g_autoptr(GError) memory = NULL;
-  g_assert_false(mf_policy_possible(&capacity, &wide, &cpus));
+  g_assert_false(mf_policy_possible(&capacity, &wide, &config, &cpus));
   g_assert_error(cpus, MF_ERROR, MF_ERROR_LIMIT);
-  g_assert_false(mf_policy_possible(&capacity, &big, &memory));
+  g_assert_false(mf_policy_possible(&capacity, &big, &config, &memory));
   g_assert_error(memory, MF_ERROR, MF_ERROR_LIMIT);
-  g_assert_true(mf_policy_possible(&capacity, &good, NULL));
+  g_assert_true(mf_policy_possible(&capacity, &good, &config, NULL));
+}
+
+/* A part of a machine's memory is guaranteed, and that is what counts. */
+static void
+test_overcommit(void)
+{
+  MfConfig generous = {.overcommit = 150, .disk_reserve = GIB};
+  MfUsage capacity = {.machines = 9, .cpus = 99, .memory = 4 * GIB};
+  MfUsage used = {.machines = 1, .cpus = 1, .memory = 2 * GIB};
+  MfGrant grant = {.cpus = 1, .memory = 3 * GIB}, big = {.cpus = 1, .memory = 7 * GIB};
+  g_autoptr(GError) error = NULL;
+  g_assert_cmpuint(mf_policy_guaranteed(&generous, 3 * GIB), ==, 2 * GIB);
+  g_assert_cmpuint(mf_policy_guaranteed(&config, 3 * GIB + 1), ==, 3 * GIB + 1);
+  /* Less than a machine needs to boot is no guarantee. */
+  g_assert_cmpuint(mf_policy_guaranteed(&generous, 36 * MIB), ==, 32 * MIB);
+  g_assert_null(mf_policy_admit(&capacity, &used, &grant, 5 * GIB, &generous));
+  used.memory += 1;
+  g_autofree char *why = mf_policy_admit(&capacity, &used, &grant, 5 * GIB, &generous);
+  g_assert_nonnull(strstr(why, "it needs 2GiB of memory"));
+  g_assert_true(mf_policy_possible(&capacity, &grant, &generous, NULL));
+  g_assert_false(mf_policy_possible(&capacity, &big, &generous, &error));
+  g_assert_nonnull(strstr(error->message, "which counts as"));
 }
 
 int
@@ -142,5 +165,6 @@ main(int argc, char **argv)
   g_test_add_func("/policy/capacity", test_capacity);
   g_test_add_func("/policy/admission", test_admission);
   g_test_add_func("/policy/possible", test_possible);
+  g_test_add_func("/policy/overcommit", test_overcommit);
   return g_test_run();
 }
