@@ -59,6 +59,7 @@ read_grant(MfJob *self, MfJson *json, GError **error)
       !mf_json_read_uint(json, "job", "timeout", 0, G_MAXINT64, &self->grant.timeout, error) ||
       !mf_json_read_uint(json, "job", "keep_on_failure", 0, G_MAXINT64, &self->grant.keep, error) ||
       !mf_json_read_uint(json, "job", "lease", 0, G_MAXINT64, &self->lease, error) ||
+      !mf_json_read_bool(json, "job", "retryable", &self->retryable, error) ||
       !mf_json_read_string(json, "job", "key", &self->key, error) ||
       !mf_json_read_string(json, "job", "template", &self->template_name, error) ||
       !mf_json_read_string(json, "job", "image", &self->image_ref, error) ||

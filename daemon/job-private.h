@@ -62,7 +62,7 @@ struct _MfJob {
   char *name, *key, *template_name, *image_ref, *image_digest;
   MfGrant grant;
   guint64 lease;
-  gboolean hold;
+  gboolean hold, retryable;
   MfJobState state;
   MfResult result;
   int exit_code; /* -1: none */

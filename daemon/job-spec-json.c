@@ -67,6 +67,7 @@ mf_job_spec_to_json(const MfJobSpec *self)
   mf_json_add_uint(json, "lease", self->lease);
   mf_json_add_uint(json, "keep_on_failure", self->keep);
   mf_json_add_bool(json, "hold", self->hold);
+  mf_json_add_bool(json, "retryable", self->retryable);
   add_env(json, self->env);
   MfJson *files = json_object_new_array();
   for (guint i = 0; self->files != NULL && i < self->files->len; i++) {

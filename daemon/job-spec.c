@@ -31,8 +31,8 @@ static const char *const exec_keys[] = {"key",  "argv",  "script", "script_base6
                                         "env",  "cwd",   "user",   "tty",           "rows",
                                         "cols", "stdin", NULL};
 static const char *const job_keys[] = {
-    "template",        "name", "key", "cpus",  "memory", "disk", "timeout", "lease",
-    "keep_on_failure", "hold", "env", "files", "exec",   NULL};
+    "template",        "name", "key",       "cpus", "memory", "disk", "timeout", "lease",
+    "keep_on_failure", "hold", "retryable", "env",  "files",  "exec", NULL};
 static const char *const file_keys[] = {"path", "mode", "content", "content_base64", NULL};
 
 static gboolean G_GNUC_PRINTF(4, 5)
@@ -538,6 +538,7 @@ mf_job_spec_from_json(MfJson *json, GError **error)
       !check_label(spec->name, error) || !read_key(json, "", &spec->key, error) ||
       !read_numbers(json, spec, error) ||
       !mf_json_read_bool(json, "", "hold", &spec->hold, error) ||
+      !mf_json_read_bool(json, "", "retryable", &spec->retryable, error) ||
       !read_env(json, "", &spec->env, &total, error) || !check_env_size(spec, error) ||
       !read_files(json, spec, error) || !mf_json_read_object(json, "", "exec", &exec, error))
     return NULL;

@@ -52,6 +52,7 @@ typedef struct {
   guint64 lease;         /* seconds the job lives without a watching connection or renewal; 0 = for ever */
   guint64 keep;          /* seconds to keep the machine if it failed ("keep_on_failure") */
   gboolean hold;         /* "hold": do not end with the first exec */
+  gboolean retryable;    /* its client tries it again if it ends as a system failure */
   char **env;            /* "K=V", for every exec */
   GPtrArray *files;      /* MfFile */
   MfExecSpec *exec;      /* first exec, or NULL (then hold is implied) */
@@ -60,7 +61,7 @@ typedef struct {
 MfJobSpec *mf_job_spec_ref(MfJobSpec *self);
 void mf_job_spec_unref(MfJobSpec *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfJobSpec, mf_job_spec_unref)
-/* {"template","name","key","cpus","memory","disk","timeout","lease","keep_on_failure","hold","env":{…},
+/* {"template","name","key","cpus","memory","disk","timeout","lease","keep_on_failure","hold","retryable","env":{…},
     "files":[{"path","mode":"0644","content"|"content_base64"}],"exec":{…}} */
 MfJobSpec *mf_job_spec_from_json(MfJson *json, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

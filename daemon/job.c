@@ -53,6 +53,7 @@ mf_job_new(const char *id, uid_t owner, const char *jobs_folder, MfJobSpec *spec
   self->grant = *grant;
   self->lease = spec->lease;
   self->hold = spec->hold || spec->exec == NULL;
+  self->retryable = spec->retryable;
   self->machine = g_strdup(id);
   self->uuid = g_uuid_string_random();
   self->created = g_get_real_time();
@@ -135,6 +136,7 @@ mf_job_to_json(MfJob *self)
   mf_json_add_uint(json, "timeout", self->grant.timeout);
   mf_json_add_uint(json, "lease", self->lease);
   mf_json_add_uint(json, "keep_on_failure", self->grant.keep);
+  mf_json_add_bool(json, "retryable", self->retryable);
   mf_json_add(json, "kept_until", time_json(self->kept_until));
   mf_json_add(json, "deadline", time_json(self->deadline));
   mf_json_add_string(json, "machine", self->machine);

@@ -21,7 +21,7 @@ typedef struct {
   guint64 memory, disk, timeout, keep;
   GPtrArray *env, *env_files, *files;
   const char *script, *cwd, *user;
-  gboolean detach, interactive, tty;
+  gboolean detach, interactive, tty, retryable;
 } Options;
 
 #define FIELD(name) G_STRUCT_OFFSET(Options, name)
@@ -43,6 +43,7 @@ const MfOption mf_cmd_run_options[] = {
     {"tty", 't', MF_OPTION_FLAG, NULL, "give the command a terminal", FIELD(tty)},
     {"detach", 'd', MF_OPTION_FLAG, NULL, "print the job's id and leave it to itself", FIELD(detach)},
     {"keep-on-failure", 0, MF_OPTION_TIME, "TIME", "keep the machine this long if the command fails", FIELD(keep)},
+    {"retryable", 0, MF_OPTION_FLAG, NULL, "you try it again if it is ended when the host runs out of memory", FIELD(retryable)},
     {0},
 };
 /* clang-format on */
@@ -93,6 +94,8 @@ build(const Options *options, char **argv, GError **error)
   add_number(job, "disk", options->disk);
   add_number(job, "timeout", options->timeout);
   add_number(job, "keep_on_failure", options->keep);
+  if (options->retryable)
+    json_object_object_add(job, "retryable", json_object_new_boolean(TRUE));
   add_number(job, "lease", options->detach ? 0 : LEASE_SECONDS);
   return g_steal_pointer(&job);
 }

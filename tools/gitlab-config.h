@@ -17,6 +17,7 @@ typedef struct {
   guint64 margin;     /* seconds a machine lives longer than its job's timeout */
   guint64 lease;      /* seconds it lives without a stage that watches it */
   guint64 keep_limit; /* most seconds a failed job's machine is kept */
+  gboolean retryable; /* jobs may be ended when the host runs out of memory */
   guint64 term_grace; /* seconds from TERM to KILL for a script that is to end */
 } MfGitlabConfig;
 

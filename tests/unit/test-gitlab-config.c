@@ -43,6 +43,7 @@ test_defaults(void)
   g_assert_cmpuint(config->margin, ==, 300);
   g_assert_cmpuint(config->lease, ==, 600);
   g_assert_cmpuint(config->keep_limit, ==, 3600);
+  g_assert_true(config->retryable);
   g_assert_cmpuint(config->term_grace, ==, 10);
 }
 

@@ -81,6 +81,7 @@ test_prepare(void)
   g_assert_cmpstr(job->name, ==, NAME);
   g_assert_cmpstr(value(job->spec, "template"), ==, "tiny");
   g_assert_cmpstr(value(job->spec, "hold"), ==, "true");
+  g_assert_cmpstr(value(job->spec, "retryable"), ==, "true");
   g_assert_cmpstr(value(job->spec, "lease"), ==, "600");
   g_assert_cmpstr(value(job->spec, "timeout"), ==, "360");
   g_assert_cmpstr(value(job->spec, "cpus"), ==, "2");

@@ -35,7 +35,8 @@ test_whole(void)
   g_autoptr(GError) error = NULL;
   g_autoptr(MfJson) json = parse(
       "{\"template\":\"tiny\",\"name\":\"Straße 1\",\"cpus\":2,\"memory\":1073741824,\"disk\":5,"
-      "\"timeout\":60,\"lease\":30,\"keep_on_failure\":9,\"hold\":true,\"env\":{\"A\":\"1\",\"_b\":"
+      "\"timeout\":60,\"lease\":30,\"keep_on_failure\":9,\"hold\":true,\"retryable\":true,\"env\":{"
+      "\"A\":\"1\",\"_b\":"
       "\"x=y\"},"
       "\"files\":[{\"path\":\"/etc/x\",\"mode\":\"0600\",\"content\":\"a\\u0000b\"},"
       "{\"path\":\"/y\",\"content_base64\":\"AP8=\"}],"
@@ -53,6 +54,7 @@ test_whole(void)
   g_assert_cmpuint(spec->lease, ==, 30);
   g_assert_cmpuint(spec->keep, ==, 9);
   g_assert_true(spec->hold);
+  g_assert_true(spec->retryable);
   g_assert_cmpstr(spec->env[0], ==, "A=1");
   g_assert_cmpstr(spec->env[1], ==, "_b=x=y");
   g_assert_null(spec->env[2]);
