@@ -131,6 +131,11 @@ static const struct {
     {"used.memory", "memory_bytes", "Memory that machines are guaranteed."},
     {"used.cpus", "cpus", "Virtual CPUs that machines have."},
     {"used.disk_free", "disk_free_bytes", "Free space where overlays and records are."},
+    {"memory.available", "host_memory_available_bytes",
+     "The host's memory that can be had without swapping."},
+    {"memory.reserve", "host_memory_reserve_bytes",
+     "What should be available; with less, machines give back."},
+    {"memory.taken", "memory_taken_bytes", "Memory that jobs' machines have given back for now."},
     {"images", "images", "Image versions."},
     {"templates", "templates", "Templates."},
 };

@@ -446,6 +446,8 @@ mf_pool_add_machines(MfPool *self, MfJson *list)
     mf_json_add(json, "how", NULL);
     mf_json_add_uint(json, "cpus", member->grant.cpus);
     mf_json_add_uint(json, "memory", member->grant.memory);
+    mf_json_add_uint(json, "guaranteed",
+                     mf_policy_guaranteed(self->host->config, member->grant.memory));
     mf_json_add(json, "since", time_json(member->since));
     json_object_array_add(list, json);
   }

@@ -28,9 +28,9 @@ set_position(MfEntry *entry, guint position, const char *why)
   mf_job_emit_changed(job);
 }
 
-/* Whatever the job. (transfer full) */
+/* Whatever the machine; @ahead of need. (transfer full) */
 static char *
-why_none(MfScheduler *self)
+why_none(MfScheduler *self, gboolean ahead)
 {
   if (self->draining)
     return g_strdup("this host is being drained: it starts no new jobs");
@@ -39,17 +39,21 @@ why_none(MfScheduler *self)
     return g_strdup(problem);
   if (!self->prepared || !self->cleared || self->host.accel == NULL)
     return g_strdup("mayflyd is getting ready");
-  return NULL;
+  return mf_scheduler_memory_why_not(self, ahead);
+}
+
+static char *
+why_not(MfScheduler *self, const MfGrant *grant)
+{
+  return mf_policy_admit(&self->capacity, &self->used, grant, mf_scheduler_disk_free(self),
+                         self->config);
 }
 
 char *
-mf_scheduler_why_not(const MfGrant *grant, gpointer data)
+mf_scheduler_why_not_ahead(const MfGrant *grant, gpointer data)
 {
-  MfScheduler *self = data;
-  char *why = why_none(self);
-  return why != NULL ? why
-                     : mf_policy_admit(&self->capacity, &self->used, grant,
-                                       mf_scheduler_disk_free(self), self->config);
+  char *why = why_none(data, TRUE);
+  return why != NULL ? why : why_not(data, grant);
 }
 
 /* One that waits. (transfer full); NULL: none is as @job asks. */
@@ -82,12 +86,12 @@ admit_next(MfScheduler *self)
   if (order->len == 0)
     return FALSE;
   MfEntry *head = g_ptr_array_index(order, 0);
-  g_autofree char *why = why_none(self);
+  g_autofree char *why = why_none(self, FALSE);
   /* What no job could start now is no reason to end those that wait. */
   gboolean able = why == NULL;
   MfMachine *machine = able ? take_machine(self, head->job) : NULL;
   if (why == NULL && machine == NULL)
-    why = mf_scheduler_why_not(&head->job->grant, self);
+    why = why_not(self, &head->job->grant);
   if (why == NULL) {
     admit(self, head, machine);
     return TRUE;

@@ -66,6 +66,7 @@ mf_scheduler_info(MfScheduler *self)
   MfJson *used = mf_scheduler_usage_json(&self->used);
   mf_json_add_uint(used, "disk_free", mf_scheduler_disk_free(self));
   mf_json_add(json, "used", used);
+  mf_json_add(json, "memory", mf_scheduler_memory_json(self));
   mf_json_add_uint(json, "queue", mf_queue_length(self->queue));
   mf_json_add_uint(json, "running", count_running(self));
   mf_json_add_bool(json, "draining", self->draining);

@@ -4,7 +4,7 @@
 #include "daemon/scheduler-private.h"
 
 MfJson *
-mf_scheduler_machine_json(MfJob *job)
+mf_scheduler_machine_json(MfJob *job, const MfConfig *config)
 {
   MfJson *json = json_object_new_object();
   mf_json_add_string(json, "id", job->machine);
@@ -17,6 +17,7 @@ mf_scheduler_machine_json(MfJob *job)
   mf_json_add_string(json, "how", job->how);
   mf_json_add_uint(json, "cpus", job->grant.cpus);
   mf_json_add_uint(json, "memory", job->grant.memory);
+  mf_json_add_uint(json, "guaranteed", mf_policy_guaranteed(config, job->grant.memory));
   mf_json_add(json, "since",
               job->started > 0 ? json_object_new_double((double)job->started / G_USEC_PER_SEC)
                                : NULL);
@@ -24,7 +25,7 @@ mf_scheduler_machine_json(MfJob *job)
 }
 
 MfJson *
-mf_scheduler_host_json(const MfUsage *size, const MfHostMemory *memory)
+mf_scheduler_host_json(const MfUsage *size, const MfHostMemory *memory, MfMemoryLevel level)
 {
   MfJson *json = json_object_new_object();
   MfJson *pressure = NULL;
@@ -32,6 +33,7 @@ mf_scheduler_host_json(const MfUsage *size, const MfHostMemory *memory)
   mf_json_add_uint(json, "memory", size->memory);
   mf_json_add(json, "memory_available",
               memory != NULL ? json_object_new_uint64(memory->available) : NULL);
+  mf_json_add_string(json, "memory_level", mf_memory_level_to_string(level));
   if (memory != NULL && memory->has_pressure) {
     pressure = json_object_new_object();
     mf_json_add(pressure, "some", json_object_new_double(memory->some));
@@ -47,16 +49,17 @@ mf_scheduler_machines(MfScheduler *self)
   MfHostMemory memory;
   MfJson *json = json_object_new_object();
   MfJson *machines = json_object_new_array();
-  mf_json_add(
-      json, "host",
-      mf_scheduler_host_json(&self->host_size, mf_host_memory_read(&memory) ? &memory : NULL));
+  mf_json_add(json, "host",
+              mf_scheduler_host_json(&self->host_size,
+                                     mf_host_memory_read(&memory) ? &memory : NULL,
+                                     mf_scheduler_memory_level(self)));
   mf_json_add(json, "limits", mf_scheduler_usage_json(&self->capacity));
   mf_json_add(json, "used", mf_scheduler_usage_json(&self->used));
   /* By the state: a machine of before a restart is not taken on while libvirt is away. */
   for (guint i = 0; i < self->entries->len; i++) {
     MfJob *job = ((MfEntry *)g_ptr_array_index(self->entries, i))->job;
     if (job->state != MF_JOB_QUEUED && job->state != MF_JOB_FINISHED)
-      json_object_array_add(machines, mf_scheduler_machine_json(job));
+      json_object_array_add(machines, mf_scheduler_machine_json(job, self->config));
   }
   mf_pool_add_machines(self->pool, machines);
   mf_json_add(json, "machines", machines);

@@ -3,10 +3,11 @@
 
 /* The scheduler's inside: scheduler.c (jobs in), scheduler-admit.c (queue and admission),
  * scheduler-find.c, scheduler-run.c (from machine to result), scheduler-recover.c (after a restart,
- * and the reaper), scheduler-info.c and scheduler-machines.c (what people see). */
+ * and the reaper), scheduler-memory.c (the host's), scheduler-info.c and scheduler-machines.c (what
+ * people see). */
 
-#include "daemon/host-memory.h"
 #include "daemon/machine.h"
+#include "daemon/memory-plan.h"
 #include "daemon/pool.h"
 #include "daemon/queue.h"
 #include "daemon/scheduler.h"
@@ -23,6 +24,19 @@ typedef struct {
   guint watchers;
   guint lease_timer, deadline_timer, keep_timer;
 } MfEntry;
+
+/* The host's memory (scheduler-memory.c). */
+typedef struct {
+  MfHostMemory host;
+  gint64 read_at; /* monotonic */
+  MfMemoryLevel level;
+  guint critical;       /* rounds in a row, or since something was ended */
+  GHashTable *machines; /* id → MfMemoryMachine */
+  guint64 taken;        /* bytes that machines do not have now */
+  gboolean looked;      /* at the machines, since the start */
+  gboolean asking;
+  guint timer;
+} MfSchedulerMemory;
 
 struct _MfScheduler {
   GObject parent;
@@ -43,6 +57,7 @@ struct _MfScheduler {
   gboolean reaping;
   gboolean cleared; /* of the machines that nobody owned when we started */
   guint leftovers;  /* of those, until then: being destroyed */
+  MfSchedulerMemory memory;
   guint pump_idle, reap_timer, background_timer, later_timer;
   char *jobs_folder;
   GCancellable *cancellable;
@@ -61,8 +76,17 @@ guint64 mf_scheduler_disk_free(MfScheduler *self);
 const char *mf_scheduler_problem(MfScheduler *self);
 /* scheduler-admit.c */
 void mf_scheduler_pump(MfScheduler *self);
-/* Why one more machine cannot start now, or NULL. @data: the scheduler. (transfer full) */
-char *mf_scheduler_why_not(const MfGrant *grant, gpointer data);
+/* Why a machine cannot be started ahead of need now, or NULL. @data: the scheduler. (transfer full)
+ */
+char *mf_scheduler_why_not_ahead(const MfGrant *grant, gpointer data);
+/* scheduler-memory.c */
+void mf_scheduler_memory_begin(MfScheduler *self);
+void mf_scheduler_memory_end(MfScheduler *self);
+MfMemoryLevel mf_scheduler_memory_level(MfScheduler *self);
+/* Why no machine can start now, @ahead of need or for a job, or NULL. (transfer full) */
+char *mf_scheduler_memory_why_not(MfScheduler *self, gboolean ahead);
+/* {"level","available","reserve","taken"} (transfer full) */
+MfJson *mf_scheduler_memory_json(MfScheduler *self);
 /* scheduler-run.c */
 void mf_entry_start(MfEntry *entry);
 /* The same with a machine that waited for it. @machine: taken. */
@@ -86,5 +110,6 @@ void mf_scheduler_requeue(MfEntry *entry);
 /* scheduler-info.c: {"machines","memory","cpus"} (transfer full) */
 MfJson *mf_scheduler_usage_json(const MfUsage *usage);
 /* scheduler-machines.c: a job's machine, and the host; @memory: NULL: not known. (transfer full) */
-MfJson *mf_scheduler_machine_json(MfJob *job);
-MfJson *mf_scheduler_host_json(const MfUsage *size, const MfHostMemory *memory);
+MfJson *mf_scheduler_machine_json(MfJob *job, const MfConfig *config);
+MfJson *mf_scheduler_host_json(const MfUsage *size, const MfHostMemory *memory,
+                               MfMemoryLevel level);

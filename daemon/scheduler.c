@@ -436,7 +436,7 @@ mf_scheduler_new(const MfConfig *config, MfHypervisor *hypervisor, MfNetwork *ne
       .injects = mf_limiter_new(config->parallel_injects),
       .starts = mf_limiter_new(config->parallel_starts),
   };
-  const MfBackground hooks = {mf_scheduler_why_not, count, on_background_changed};
+  const MfBackground hooks = {mf_scheduler_why_not_ahead, count, on_background_changed};
   self->forks = mf_forks_new(&self->host, &hooks, self);
   self->pool = mf_pool_new(&self->host, self->forks, &hooks, self);
   mf_scheduler_load(self);
@@ -446,6 +446,7 @@ mf_scheduler_new(const MfConfig *config, MfHypervisor *hypervisor, MfNetwork *ne
   g_signal_connect_object(network, "available", G_CALLBACK(on_network_available), self, 0);
   mf_accel_probe_async(config, self->cancellable, on_accel, g_object_ref(self));
   self->reap_timer = g_timeout_add_seconds(REAP_SECONDS, on_reap, self);
+  mf_scheduler_memory_begin(self);
   return self;
 }
 
@@ -458,6 +459,7 @@ mf_scheduler_dispose(GObject *object)
   g_clear_handle_id(&self->reap_timer, g_source_remove);
   g_clear_handle_id(&self->background_timer, g_source_remove);
   g_clear_handle_id(&self->later_timer, g_source_remove);
+  mf_scheduler_memory_end(self);
   G_OBJECT_CLASS(mf_scheduler_parent_class)->dispose(object);
 }
 

@@ -2,6 +2,8 @@
 /* Doctor: what mayflyd says of itself. */
 #include "tools/doctor.h"
 
+#include <string.h>
+
 #include "tools/document.h"
 
 static void
@@ -37,6 +39,29 @@ check_libvirt(MfDoctor *self, MfJson *info)
     mf_doctor_say(self, "libvirt", MF_DOCTOR_PROBLEM,
                   problem != NULL ? problem : "mayflyd cannot reach it",
                   "systemctl start libvirtd");
+}
+
+static void
+check_memory(MfDoctor *self, MfJson *info)
+{
+  MfJson *memory = mf_document_member(info, "memory");
+  const char *level = mf_document_text(memory, "level");
+  gboolean critical = g_strcmp0(level, "critical") == 0;
+  g_autofree char *available = mf_document_format_size(mf_document_uint(memory, "available"));
+  g_autofree char *reserve = mf_document_format_size(mf_document_uint(memory, "reserve"));
+  /* A mayflyd of another version does not say. */
+  if (level == NULL)
+    return;
+  if (strcmp(level, "well") == 0) {
+    mf_doctor_add(self, "memory", MF_DOCTOR_OK, g_strdup_printf("%s available", available), NULL);
+    return;
+  }
+  mf_doctor_add(
+      self, "memory", critical ? MF_DOCTOR_PROBLEM : MF_DOCTOR_NOTE,
+      g_strdup_printf("%s available, %s should be: %s", available, reserve,
+                      critical ? "no job starts" : "machines give back what they do not use"),
+      g_strdup("end what else uses this host's memory, or give machines less: memory, overcommit "
+               "and memory-reserve in mayfly.conf"));
 }
 
 gboolean
@@ -92,6 +117,7 @@ mf_doctor_check_daemon(MfDoctor *self, MfJson *info)
                                 ": systemctl restart mayflyd after an update"));
   check_accel(self, info);
   check_libvirt(self, info);
+  check_memory(self, info);
   if (!mf_document_flag(network, "ok") && problem != NULL)
     mf_doctor_say(self, "network", MF_DOCTOR_PROBLEM, problem,
                   "systemctl restart mayfly-netd; journalctl -u mayfly-netd tells why");

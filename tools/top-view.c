@@ -290,7 +290,7 @@ add_row(MfTable *table, MfJson *machine, double now, gboolean is_wide)
   g_autofree char *template =
       shorten(mf_document_text(machine, "template"), is_wide ? wide.template : narrow.template);
   g_autofree char *cpu = cpu_of(machine);
-  g_autofree char *memory = size_said(machine, "memory");
+  g_autofree char *memory = size_said(machine, "guaranteed");
   g_autofree char *balloon = size_said(stats, "balloon_current");
   g_autofree char *used = memory_in_use(stats);
   g_autofree char *resident = size_said(stats, "resident");
@@ -341,6 +341,9 @@ format_host(MfJson *answer)
                          mf_document_uint(limits, "cpus"), mf_document_uint(host, "cpus"));
   g_string_append_printf(out, "memory %s of %s granted, %s of %s available", granted, limit,
                          available != NULL ? available : "?", all);
+  const char *level = mf_document_text(host, "memory_level");
+  if (level != NULL && strcmp(level, "well") != 0)
+    g_string_append_printf(out, " (%s)", level);
   if (pressure != NULL)
     g_string_append_printf(out, "  pressure %.1f%% (full %.1f%%)",
                            mf_document_number(pressure, "some"),

@@ -15,15 +15,16 @@ machine_json(const char *id, MfJob *job)
   mf_json_add_string(json, "state", job != NULL ? mf_job_state_to_string(job->state) : "waiting");
   mf_json_add_uint(json, "cpus", 1);
   mf_json_add_uint(json, "memory", 1 << 30);
+  mf_json_add_uint(json, "guaranteed", 1 << 29);
   return json;
 }
 
 MfJson *
 mf_scheduler_machines(MfScheduler *self)
 {
-  static const char text[] =
-      "{\"host\":{\"cpus\":2,\"memory\":4096,\"memory_available\":1024,\"pressure\":null},"
-      "\"limits\":{\"machines\":4},\"used\":{\"machines\":3}}";
+  static const char text[] = "{\"host\":{\"cpus\":2,\"memory\":4096,\"memory_available\":1024,"
+                             "\"memory_level\":\"low\",\"pressure\":null},"
+                             "\"limits\":{\"machines\":4},\"used\":{\"machines\":3}}";
   MfJson *json = json_tokener_parse(text);
   MfJson *machines = json_object_new_array();
   for (guint i = 0; i < self->jobs->len; i++) {

@@ -78,11 +78,12 @@ test_machine(void)
   g_autoptr(MfJson) openapi = schema_load();
   g_autofree char *directory = g_dir_make_tmp("mayfly-schema-XXXXXX", NULL);
   g_autoptr(MfJob) job = job_in(directory);
+  g_autoptr(MfConfig) config = mf_config_load(NULL, NULL);
   static const MfJobState states[] = {MF_JOB_STARTING, MF_JOB_READY, MF_JOB_RUNNING,
                                       MF_JOB_STOPPING};
   for (gsize i = 0; i < G_N_ELEMENTS(states); i++) {
     mf_job_set_state(job, states[i]);
-    g_autoptr(MfJson) json = mf_scheduler_machine_json(job);
+    g_autoptr(MfJson) json = mf_scheduler_machine_json(job, config);
     g_assert_cmpstr(json_object_get_string(json_object_object_get(json, "id")), ==, "abc");
     g_assert_nonnull(json_object_object_get(json, "since"));
     MfDomainStats stats = {.disk_read_bytes = MF_STATS_UNKNOWN};
@@ -104,7 +105,8 @@ test_host(void)
     g_autoptr(MfJson) json = json_object_new_object();
     memory.has_pressure = i == 0;
     mf_json_add(json, "time", json_object_new_double(1.5));
-    mf_json_add(json, "host", mf_scheduler_host_json(&size, i < 2 ? &memory : NULL));
+    mf_json_add(json, "host",
+                mf_scheduler_host_json(&size, i < 2 ? &memory : NULL, (MfMemoryLevel)i));
     mf_json_add(json, "limits", mf_scheduler_usage_json(&size));
     mf_json_add(json, "used", mf_scheduler_usage_json(&size));
     mf_json_add(json, "machines", json_object_new_array());

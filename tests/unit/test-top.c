@@ -179,12 +179,13 @@ test_delay(void)
 
 #define GUEST                                                                                      \
   "{'id':'p-m1','job':'j1','name':'a \x1b[31m\xe6\x97\xa5 label that is longer than it may be',"   \
-  "'template':'tiny','state':'running','memory':1073741824,'since':60,"                            \
+  "'template':'tiny','state':'running','memory':1073741824,'guaranteed':1073741824,'since':60,"    \
   "'stats':{'balloon_current':805306368,'balloon_usable':268435456,'resident':419430400,"          \
   "'disk_written_bytes':1572864},'rates':{'cpu':12.34,'disk_written':0,'net_rx':2048,"             \
   "'net_tx':null}}"
 #define WAITING                                                                                    \
-  "{'id':'p-m2','job':null,'name':null,'template':'tiny','state':'waiting','memory':1073741824,"   \
+  "{'id':'p-m2','job':null,'name':null,'template':'tiny','state':'waiting','memory':1073741824,'"  \
+  "guaranteed':1073741824,"                                                                        \
   "'since':null,'stats':null,'rates':null}"
 
 static void
@@ -200,9 +201,10 @@ test_table(void)
   g_assert_cmpstr(lines[2], ==,
                   "ID    NAME                      TEMPLATE  STATE    CPU%   MEM  BALLOON  USED   "
                   "RES  DISK W/s  WRITTEN  NET RX/s  TX/s  AGE");
-  g_assert_cmpstr(lines[3], ==,
-                  "j1    a ^[[31m\xe6\x97\xa5 label that i…  tiny      running  12.3  1.0G     768M  "
-                  "512M  400M         0     1.5M      2.0K     -  40s");
+  g_assert_cmpstr(
+      lines[3], ==,
+      "j1    a ^[[31m\xe6\x97\xa5 label that i…  tiny      running  12.3  1.0G     768M  "
+      "512M  400M         0     1.5M      2.0K     -  40s");
   g_assert_cmpstr(lines[4], ==,
                   "p-m2  -                         tiny      waiting     -  1.0G        -     -   "
                   "  -         -        -         -     -    -");
