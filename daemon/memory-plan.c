@@ -10,9 +10,13 @@
 #define LEAST_STEP  (16 * MIB)
 /* Less than this is not worth telling. */
 #define NEAR (4 * MIB)
-/* Rounds in which a machine that was told to shrink did nothing: it is left alone. */
+/* Rounds in which a machine that was told to shrink did nothing: it is left alone for some more. */
 #define PATIENCE 2
-/* Percent of the time in which some tasks, or all, waited for memory. */
+#define REPRIEVE 12
+/* The first ones of a machine: its balloon may still be giving it what it is to have. */
+#define GRACE 2
+/* Percent of the time in which some tasks, or all, waited for memory. Tasks wait at limits of their
+ * own, too: it counts only where there is not plenty. */
 #define SOME_LOW      15.0
 #define SOME_WELL     5.0
 #define FULL_CRITICAL 20.0
@@ -31,23 +35,36 @@ mf_memory_level_to_string(MfMemoryLevel level)
   return level_names[level];
 }
 
+guint64
+mf_memory_edge(guint64 reserve)
+{
+  return reserve + reserve / 4;
+}
+
+static gboolean
+waits(const MfHostMemory *host, guint64 reserve, double share, double most)
+{
+  return host->has_pressure && share > most && host->available / 2 < reserve;
+}
+
 static gboolean
 is_short(const MfHostMemory *host, guint64 reserve)
 {
-  return host->available < reserve || (host->has_pressure && host->some > SOME_LOW);
+  return host->available < reserve || waits(host, reserve, host->some, SOME_LOW);
 }
 
 MfMemoryLevel
 mf_memory_level(const MfHostMemory *host, guint64 reserve, MfMemoryLevel before)
 {
-  double some = host->has_pressure ? host->some : 0, full = host->has_pressure ? host->full : 0;
-  if (host->available < reserve / 4 || full > FULL_CRITICAL)
+  if (host->available < reserve / 4 || waits(host, reserve, host->full, FULL_CRITICAL))
     return MF_MEMORY_CRITICAL;
-  if (before == MF_MEMORY_CRITICAL && (host->available < reserve / 2 || full > FULL_BETTER))
+  if (before == MF_MEMORY_CRITICAL &&
+      (host->available < reserve / 2 || waits(host, reserve, host->full, FULL_BETTER)))
     return MF_MEMORY_CRITICAL;
   if (is_short(host, reserve))
     return MF_MEMORY_LOW;
-  if (before != MF_MEMORY_WELL && (host->available < reserve + reserve / 2 || some > SOME_WELL))
+  if (before != MF_MEMORY_WELL &&
+      (host->available < mf_memory_edge(reserve) || waits(host, reserve, host->some, SOME_WELL)))
     return MF_MEMORY_LOW;
   return MF_MEMORY_WELL;
 }
@@ -70,22 +87,28 @@ static void
 observe(MfMemoryMachine *machine)
 {
   gboolean moved = machine->last == 0 || distance(machine->current, machine->last) > NEAR / 4;
-  if (moved)
+  gboolean below = machine->asked != 0 && machine->asked + NEAR < machine->current;
+  if (moved || machine->ignored > PATIENCE + REPRIEVE)
     machine->ignored = 0;
-  else if (machine->asked != 0 && machine->asked + NEAR < machine->current)
+  else if (below || machine->ignored >= PATIENCE)
     machine->ignored++;
-  if (distance(machine->current, machine->asked) <= NEAR)
+  /* It is there; or what it was to get has not reached it, and is told again. */
+  if (distance(machine->current, machine->asked) <= NEAR || (!moved && !below))
     machine->asked = 0;
   machine->last = machine->current;
+  machine->rounds++;
 }
 
-/* With what it is short of, and a good deal more at once, up to @most. */
+/* All that it is guaranteed, if it may need it; beyond that, while the host is @well, what it is
+ * short of and a good deal more. */
 static guint64
-grown(const MfMemoryMachine *machine, guint64 most)
+grown(const MfMemoryMachine *machine, gboolean well)
 {
+  gboolean wants = machine->usable < MAX(MARGIN / 2, machine->current / 10);
   guint64 more = MAX(mf_memory_need(machine), machine->current + machine->current / 4);
-  gboolean wants = machine->usable > 0 && machine->usable < MAX(MARGIN / 2, machine->current / 10);
-  return wants ? MAX(MIN(more, most), machine->current) : machine->current;
+  guint64 most = well && machine->usable > 0 ? machine->maximum : machine->guaranteed;
+  guint64 goal = MAX(machine->guaranteed, MIN(more, most));
+  return wants ? MAX(goal, machine->current) : machine->current;
 }
 
 static guint64
@@ -93,7 +116,8 @@ shrunk(const MfMemoryMachine *machine)
 {
   guint64 need = mf_memory_need(machine);
   guint64 step = MAX(machine->current / SHRINK_PART, LEAST_STEP);
-  if (machine->usable == 0 || machine->ignored >= PATIENCE || need >= machine->current)
+  if (machine->usable == 0 || machine->ignored >= PATIENCE || machine->rounds <= GRACE ||
+      need >= machine->current)
     return machine->current;
   return MAX(need, machine->current - MIN(step, machine->current));
 }
@@ -114,7 +138,7 @@ mf_memory_plan(MfMemoryLevel level, const MfHostMemory *host, guint64 reserve,
 {
   gboolean shrinks = level != MF_MEMORY_WELL && is_short(host, reserve);
   /* What comes back must not bring the host where it was. */
-  guint64 edge = reserve + reserve / 4;
+  guint64 edge = mf_memory_edge(reserve);
   guint64 spare = level == MF_MEMORY_WELL && host->available > edge ? host->available - edge : 0;
   for (gsize i = 0; i < count; i++) {
     MfMemoryMachine *machine = &machines[i];
@@ -122,7 +146,7 @@ mf_memory_plan(MfMemoryLevel level, const MfHostMemory *host, guint64 reserve,
     if (machine->current == 0)
       continue;
     observe(machine);
-    guint64 goal = grown(machine, level == MF_MEMORY_WELL ? machine->maximum : machine->guaranteed);
+    guint64 goal = grown(machine, level == MF_MEMORY_WELL);
     if (goal == machine->current && shrinks)
       goal = shrunk(machine);
     else if (goal < machine->maximum)

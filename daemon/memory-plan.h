@@ -17,8 +17,10 @@ typedef enum {
 } MfMemoryLevel;
 const char *mf_memory_level_to_string(MfMemoryLevel level);
 
+/* What the host has to have left so that what was taken comes back, and more begins. */
+guint64 mf_memory_edge(guint64 reserve);
 /* @reserve: bytes that the host should have left. @before: where it was: it is left only when
- * things are clearly better. */
+ * things are clearly better; MF_MEMORY_WELL: as things are. */
 MfMemoryLevel mf_memory_level(const MfHostMemory *host, guint64 reserve, MfMemoryLevel before);
 
 /* One machine in one round. All in bytes. */
@@ -32,7 +34,8 @@ typedef struct {
   /* Kept from round to round, 0 at first. */
   guint64 asked; /* what it was told, until it has become that */
   guint64 last;  /* what its balloon left it */
-  guint ignored; /* rounds in which it did not do as it was told */
+  guint ignored; /* rounds in which it did not do as it was told, and was left alone after */
+  guint rounds;  /* in which it took part */
 } MfMemoryMachine;
 
 /* What @machine needs to go on as it does: what it uses and a margin. */
@@ -40,7 +43,8 @@ guint64 mf_memory_need(const MfMemoryMachine *machine);
 
 /*
  * mf_memory_plan() - one round: sets every machine's goal. Who says nothing of its memory is not
- * made smaller, nor is who does not do as it was told until its balloon has moved.
+ * made smaller, nor is who is new, or does not do as it was told: that one is asked again after a
+ * while.
  */
 void mf_memory_plan(MfMemoryLevel level, const MfHostMemory *host, guint64 reserve,
                     MfMemoryMachine *machines, gsize count);

@@ -22,14 +22,16 @@ test_levels(void)
       {8 * GIB, 0, 0, MF_MEMORY_WELL, MF_MEMORY_WELL},
       {4 * GIB, 0, 0, MF_MEMORY_WELL, MF_MEMORY_WELL},
       {4 * GIB - 1, 0, 0, MF_MEMORY_WELL, MF_MEMORY_LOW},
-      {8 * GIB, 16, 0, MF_MEMORY_WELL, MF_MEMORY_LOW},
+      {7 * GIB, 16, 0, MF_MEMORY_WELL, MF_MEMORY_LOW},
       /* It is left only when there is clearly enough again. */
-      {5 * GIB, 0, 0, MF_MEMORY_LOW, MF_MEMORY_LOW},
+      {5 * GIB - 1, 0, 0, MF_MEMORY_LOW, MF_MEMORY_LOW},
       {6 * GIB, 6, 0, MF_MEMORY_LOW, MF_MEMORY_LOW},
-      {6 * GIB, 0, 0, MF_MEMORY_LOW, MF_MEMORY_WELL},
+      {5 * GIB, 0, 0, MF_MEMORY_LOW, MF_MEMORY_WELL},
       {GIB, 0, 0, MF_MEMORY_LOW, MF_MEMORY_LOW},
       {GIB - 1, 0, 0, MF_MEMORY_WELL, MF_MEMORY_CRITICAL},
-      {8 * GIB, 0, 21, MF_MEMORY_WELL, MF_MEMORY_CRITICAL},
+      {7 * GIB, 0, 21, MF_MEMORY_WELL, MF_MEMORY_CRITICAL},
+      /* Where there is plenty, who waits does so at a limit of its own. */
+      {8 * GIB, 99, 99, MF_MEMORY_WELL, MF_MEMORY_WELL},
       {GIB, 0, 0, MF_MEMORY_CRITICAL, MF_MEMORY_CRITICAL},
       {3 * GIB, 0, 6, MF_MEMORY_CRITICAL, MF_MEMORY_CRITICAL},
       {2 * GIB, 0, 0, MF_MEMORY_CRITICAL, MF_MEMORY_LOW},
@@ -52,8 +54,11 @@ test_levels(void)
 static MfMemoryMachine
 machine(guint64 used)
 {
-  return (MfMemoryMachine){
-      .maximum = 2 * GIB, .guaranteed = GIB, .current = 2 * GIB, .usable = 2 * GIB - used};
+  return (MfMemoryMachine){.maximum = 2 * GIB,
+                           .guaranteed = GIB,
+                           .current = 2 * GIB,
+                           .usable = 2 * GIB - used,
+                           .rounds = 9};
 }
 
 static void
@@ -132,9 +137,10 @@ test_wants(void)
   one.usable = 20 * MIB;
   /* What is guaranteed, however the host is; at once. */
   plan_one(MF_MEMORY_CRITICAL, GIB / 2, &one);
-  g_assert_cmpuint(one.goal, ==, 760 * MIB);
+  g_assert_cmpuint(one.goal, ==, GIB);
   one.current = 1000 * MIB;
   one.usable = 20 * MIB;
+  one.asked = 0;
   plan_one(MF_MEMORY_LOW, 3 * GIB, &one);
   g_assert_cmpuint(one.goal, ==, GIB);
   /* And not more, while the host is short. */
@@ -158,6 +164,35 @@ test_unknown(void)
     g_assert_cmpuint(silent.goal, ==, 0);
     g_assert_cmpuint(none.goal, ==, 0);
   }
+  /* But it may be one that has nothing left to say it with. */
+  silent.current = GIB / 2;
+  plan_one(MF_MEMORY_CRITICAL, GIB / 2, &silent);
+  g_assert_cmpuint(silent.goal, ==, GIB);
+}
+
+/* Its balloon may still be on its way to where it is to be. */
+static void
+test_new(void)
+{
+  MfMemoryMachine one = machine(100 * MIB);
+  one.rounds = 0;
+  for (guint i = 0; i < 3; i++) {
+    plan_one(MF_MEMORY_LOW, 3 * GIB, &one);
+    g_assert_true((one.goal > 0) == (i == 2));
+  }
+}
+
+/* What was not heard is said again. */
+static void
+test_lost(void)
+{
+  MfMemoryMachine one = machine(100 * MIB);
+  one.current = GIB;
+  one.usable = GIB - 100 * MIB;
+  for (guint i = 0; i < 3; i++) {
+    plan_one(MF_MEMORY_WELL, 20 * GIB, &one);
+    g_assert_cmpuint(one.goal, ==, 2 * GIB);
+  }
 }
 
 /* One that does not do as it is told is left alone until it moves. */
@@ -173,6 +208,11 @@ test_ignores(void)
     /* It is told once more, that it may stay as it is. */
     g_assert_cmpuint(one.goal, ==, i == 1 ? 2 * GIB : 0);
   }
+  /* After a while it is tried again, even so. */
+  guint more = 0;
+  for (one.goal = 0; one.goal == 0 && more < 30; more++)
+    plan_one(MF_MEMORY_LOW, 3 * GIB, &one);
+  g_assert_cmpuint(more, <, 10);
   one.current -= 50 * MIB;
   one.usable -= 50 * MIB;
   plan_one(MF_MEMORY_LOW, 3 * GIB, &one);
@@ -205,6 +245,8 @@ main(int argc, char **argv)
   g_test_add_func("/memory-plan/comes-back", test_comes_back);
   g_test_add_func("/memory-plan/wants", test_wants);
   g_test_add_func("/memory-plan/unknown", test_unknown);
+  g_test_add_func("/memory-plan/new", test_new);
+  g_test_add_func("/memory-plan/lost", test_lost);
   g_test_add_func("/memory-plan/ignores", test_ignores);
   g_test_add_func("/memory-plan/shares", test_shares);
   return g_test_run();
