@@ -14,8 +14,10 @@
 /* At rest: this part of one processor and no more, so many looks in a row. */
 #define REST_PERCENT 12
 #define REST_LOOKS   3
-/* A guest that never rests is taken as it is. */
+/* A guest that never rests is saved as it is; one that waits is looked at on and on. */
 #define MOST_LOOKS 90
+/* After what went wrong. */
+#define AGAIN_SECONDS 30
 /* What is left free: to live on until the balloon gives back. */
 #define MARGIN (48ull << 20)
 /* The guest counts in pages, and gives what it can. */
@@ -48,9 +50,14 @@ done(MfMachine *self, GError *error)
     mf_machine_save_shrunk(self, error);
     return;
   }
-  if (error != NULL)
-    g_debug("machine %s is not made smaller: %s", self->id, error->message);
-  g_clear_error(&error);
+  if (error == NULL)
+    return;
+  g_debug("machine %s is not made smaller: %s", self->id, error->message);
+  g_error_free(error);
+  if (self->stopping || self->down)
+    return;
+  enter(self, RESTING);
+  self->shrink.timer = g_timeout_add_seconds(AGAIN_SECONDS, on_look, self);
 }
 
 static void
@@ -79,7 +86,8 @@ rest(MfMachine *self, const MfDomainStats *stats)
   self->shrink.number = stats->cpu_time_ns;
   gboolean rests = !first && used < LOOK_MS * 1000000ull * REST_PERCENT / 100;
   self->shrink.rests = rests ? self->shrink.rests + 1 : 0;
-  if (self->shrink.rests < REST_LOOKS && ++self->shrink.looks < MOST_LOOKS) {
+  if (self->shrink.rests < REST_LOOKS &&
+      (++self->shrink.looks < MOST_LOOKS || self->work == NULL)) {
     look_again(self);
     return;
   }
