@@ -175,7 +175,7 @@ specify(const Prepare *self)
   mf_json_add_string(spec, "name", self->session->job->name);
   mf_json_add_string(spec, "template", self->template);
   mf_json_add_bool(spec, "hold", TRUE);
-  mf_json_add_bool(spec, "retryable", self->config->retryable);
+  mf_json_add_bool(spec, "retryable", self->config->retryable && self->wishes->retryable);
   mf_json_add_uint(spec, "lease", self->config->lease);
   add_number(spec, "timeout", machine_time(self));
   add_number(spec, "cpus", self->wishes->cpus);

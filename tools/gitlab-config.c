@@ -64,7 +64,7 @@ static const MfKey keys[] = {
     {"machines", "keep-limit", MF_KEY_TIME, "1h", 0, 30 * DAY, FIELD(keep_limit),
      .meaning = "The most that MAYFLY_KEEP_ON_FAILURE gets; 0: nothing. max-keep in mayfly.conf is a limit too."},
     {"machines", "retryable", MF_KEY_FLAG, "yes", FIELD(retryable),
-     .meaning = "When the host runs out of memory the newest job may be ended, as a failure of the runner's system, which GitLab can retry."},
+     .meaning = "When the host runs out of memory the newest job may be ended, as a failure of the runner's system, which GitLab tries again where the job has retry: for that. A job with MAYFLY_RETRYABLE=no is not."},
     {"machines", "term-grace", MF_KEY_TIME, "10s", 1, 10 * MINUTE, FIELD(term_grace),
      .meaning = "What a script that is to end gets from SIGTERM to SIGKILL: below the runner's graceful_kill_timeout."},
 };

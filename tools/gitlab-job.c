@@ -249,6 +249,20 @@ read_time(const MfGitlabJob *self, const char *name, guint64 *ret, GError **erro
 
 /* Wishes */
 
+/* Not set: @otherwise. */
+static gboolean
+read_flag(const MfGitlabJob *self, const char *name, gboolean otherwise, gboolean *ret,
+          GError **error)
+{
+  g_autofree char *text = NULL;
+  if (!read_variable(self, name, &text, error))
+    return FALSE;
+  if (text[0] != '\0' && strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+    return refuse(error, name, "yes or no");
+  *ret = text[0] != '\0' ? text[0] == 'y' : otherwise;
+  return TRUE;
+}
+
 static gboolean
 read_image(const MfGitlabJob *self, MfGitlabWishes *wishes, GError **error)
 {
@@ -296,7 +310,8 @@ mf_gitlab_job_get_wishes(const MfGitlabJob *self, GError **error)
   if (!read_image(self, wishes, error) || !read_number(self, "MAYFLY_CPUS", &wishes->cpus, error) ||
       !read_size(self, "MAYFLY_MEMORY", &wishes->memory, error) ||
       !read_size(self, "MAYFLY_DISK", &wishes->disk, error) ||
-      !read_time(self, "MAYFLY_KEEP_ON_FAILURE", &wishes->keep, error))
+      !read_time(self, "MAYFLY_KEEP_ON_FAILURE", &wishes->keep, error) ||
+      !read_flag(self, "MAYFLY_RETRYABLE", TRUE, &wishes->retryable, error))
     return NULL;
   MfJson *runner = mf_document_member(self->response, "runner_info");
   guint64 timeout = mf_document_uint(runner, "timeout");

@@ -25,6 +25,7 @@ typedef struct {
   guint cpus;
   guint64 memory, disk;
   guint64 keep;          /* seconds, MAYFLY_KEEP_ON_FAILURE */
+  gboolean retryable;    /* MAYFLY_RETRYABLE; yes, unless the job says no */
   guint64 timeout;       /* seconds, the runner's word */
   gboolean needs_runner; /* artifacts or cache: a gitlab-runner in the machine moves them */
 } MfGitlabWishes;

@@ -94,6 +94,7 @@ test_all_asked_for(void)
       "\"variables\":[{\"key\":\"MAYFLY_CPUS\",\"value\":\"2\"},"
       "{\"key\":\"MAYFLY_MEMORY\",\"value\":\"4GiB\"},{\"key\":\"MAYFLY_DISK\",\"value\":\"50G\"},"
       "{\"key\":\"MAYFLY_KEEP_ON_FAILURE\",\"value\":\" 30m \"},"
+      "{\"key\":\"MAYFLY_RETRYABLE\",\"value\":\"no\"},"
       "{\"key\":\"MAYFLY_CPUS\",\"value\":\"4\"}]");
   g_assert_cmpstr(wishes->image, ==, "debian:12");
   g_assert_cmpstr(wishes->image_shown, ==, "\"debian:12\"");
@@ -104,6 +105,7 @@ test_all_asked_for(void)
   g_assert_cmpuint(wishes->memory, ==, G_GUINT64_CONSTANT(4) << 30);
   g_assert_cmpuint(wishes->disk, ==, G_GUINT64_CONSTANT(50) << 30);
   g_assert_cmpuint(wishes->keep, ==, 1800);
+  g_assert_false(wishes->retryable);
   g_assert_cmpuint(wishes->timeout, ==, 3600);
   g_assert_true(wishes->needs_runner);
 }
@@ -162,6 +164,8 @@ static const struct {
     {",\"variables\":[{\"key\":\"MAYFLY_DISK\",\"value\":\"9999999TiB\"}]", "MAYFLY_DISK must be"},
     {",\"variables\":[{\"key\":\"MAYFLY_KEEP_ON_FAILURE\",\"value\":\"s3cr3t\"}]",
      "MAYFLY_KEEP_ON_FAILURE must be"},
+    {",\"variables\":[{\"key\":\"MAYFLY_RETRYABLE\",\"value\":\"maybe\"}]",
+     "MAYFLY_RETRYABLE must be"},
 };
 
 static void
