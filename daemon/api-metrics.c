@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/json.h"
+#include "daemon/memory-plan.h"
 
 static const double bounds[] = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
 static const char *const phases[] = {"queue", "prepare", "clone",        "inject",
@@ -158,6 +159,21 @@ write_jobs(MfApiMetrics *self, GString *out)
 }
 
 static void
+write_memory(MfJson *info, GString *out)
+{
+  const char *now = json_object_get_string(
+      json_object_object_get(json_object_object_get(info, "memory"), "level"));
+  if (now == NULL)
+    return;
+  head(out, "host_memory_level", "gauge", "1 for the level that the host's memory is at.");
+  for (guint i = 0; i < MF_MEMORY_LEVEL_LAST_; i++) {
+    const char *level = mf_memory_level_to_string((MfMemoryLevel)i);
+    g_string_append_printf(out, "mayfly_host_memory_level{level=\"%s\"} %d\n", level,
+                           strcmp(level, now) == 0);
+  }
+}
+
+static void
 write_timings(MfApiMetrics *self, GString *out)
 {
   head(out, "job_phase_seconds", "histogram", "How long the phases of finished jobs took.");
@@ -242,6 +258,7 @@ mf_api_metrics_get(MfApiRequest *request)
   g_string_append(out, "mayfly_info{version=\"" MF_VERSION "\"} 1\n");
   for (gsize i = 0; i < G_N_ELEMENTS(gauges); i++)
     gauge(out, info, gauges[i].path, gauges[i].name, gauges[i].help);
+  write_memory(info, out);
   write_jobs(self, out);
   write_timings(self, out);
   write_ports(out, info);

@@ -343,6 +343,24 @@ mf_forks_make_room(MfForks *self)
   return found;
 }
 
+gboolean
+mf_forks_end_all(MfForks *self, const char *why)
+{
+  gboolean found = FALSE;
+  GHashTableIter iter;
+  gpointer value;
+  g_hash_table_iter_init(&iter, self->shelves);
+  while (g_hash_table_iter_next(&iter, NULL, &value)) {
+    Shelf *shelf = value;
+    if (shelf->machine == NULL || mf_machine_is_stopping(shelf->machine))
+      continue;
+    found = TRUE;
+    mf_tries_note(&shelf->tries, why);
+    give_up(shelf, why);
+  }
+  return found;
+}
+
 MfMachine *
 mf_forks_find_machine(MfForks *self, const char *id)
 {

@@ -36,6 +36,9 @@ gboolean mf_forks_is_coming(MfForks *self, const char *template);
 void mf_forks_tell(MfForks *self, MfMemoryImage *image, const char *problem);
 /* A job finds no room: what is being made goes. FALSE: nothing is. */
 gboolean mf_forks_make_room(MfForks *self);
+/* The host cannot go on like this: likewise, and the next try comes later. FALSE: nothing is being
+ * made that is not given up already. */
+gboolean mf_forks_end_all(MfForks *self, const char *why);
 
 /* The machine that is being saved, by its id; NULL: none of ours. (transfer none) */
 MfMachine *mf_forks_find_machine(MfForks *self, const char *id);

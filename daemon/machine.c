@@ -276,6 +276,12 @@ mf_machine_discard(MfMachine *self)
 }
 
 gboolean
+mf_machine_is_stopping(MfMachine *self)
+{
+  return self->stopping;
+}
+
+gboolean
 mf_machine_is_up(MfMachine *self)
 {
   return self->up && !self->stopping && !self->down;

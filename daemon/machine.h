@@ -96,3 +96,4 @@ void mf_machine_fail(MfMachine *self, const char *reason);
 void mf_machine_stop(MfMachine *self, gboolean graceful);
 /* It was brought up, so that statistics can be asked for without waiting for libvirt's lock. */
 gboolean mf_machine_is_up(MfMachine *self);
+gboolean mf_machine_is_stopping(MfMachine *self);

@@ -323,14 +323,49 @@ gboolean
 mf_pool_make_room(MfPool *self)
 {
   /* One that goes already is room to come. */
-  for (guint i = 0; i < self->members->len; i++)
-    if (((Member *)g_ptr_array_index(self->members, i))->state == LEAVING)
-      return TRUE;
+  if (mf_pool_is_leaving(self))
+    return TRUE;
   Member *member = find_ready(self, NULL, NULL, NULL);
   if (member == NULL)
     return FALSE;
   let_go(member, "a job needs the room");
   return TRUE;
+}
+
+gboolean
+mf_pool_end_one(MfPool *self, const char *why)
+{
+  for (State state = STARTING; state <= READY; state++)
+    for (guint i = self->members->len; i > 0; i--) {
+      Member *member = g_ptr_array_index(self->members, i - 1);
+      if (member->state != state)
+        continue;
+      mf_tries_note(&shelf_of(self, member->template)->tries, why);
+      let_go(member, why);
+      return TRUE;
+    }
+  return FALSE;
+}
+
+guint64
+mf_pool_starting(MfPool *self)
+{
+  guint64 sum = 0;
+  for (guint i = 0; i < self->members->len; i++) {
+    const Member *member = g_ptr_array_index(self->members, i);
+    if (member->state == STARTING)
+      sum += mf_policy_guaranteed(self->host->config, member->grant.memory);
+  }
+  return sum;
+}
+
+gboolean
+mf_pool_is_leaving(MfPool *self)
+{
+  for (guint i = 0; i < self->members->len; i++)
+    if (((Member *)g_ptr_array_index(self->members, i))->state == LEAVING)
+      return TRUE;
+  return FALSE;
 }
 
 MfMachine *

@@ -36,6 +36,13 @@ MfMachine *mf_pool_take(MfPool *self, const MfTemplate *template, const MfImage 
                         const MfGrant *grant);
 /* One that waits makes room, for a job that finds none of its kind. FALSE: none waits. */
 gboolean mf_pool_make_room(MfPool *self);
+/* The host cannot go on like this: the youngest goes, even if it still starts, and the next comes
+ * later. FALSE: there is none that does not go already. */
+gboolean mf_pool_end_one(MfPool *self, const char *why);
+/* Guaranteed to those that have not had it yet: they are starting. */
+guint64 mf_pool_starting(MfPool *self);
+/* One is on its way out. */
+gboolean mf_pool_is_leaving(MfPool *self);
 
 /* NULL: not one of ours. (transfer none) */
 MfMachine *mf_pool_find(MfPool *self, const char *id);

@@ -53,6 +53,8 @@ char *
 mf_scheduler_why_not_ahead(const MfGrant *grant, gpointer data)
 {
   char *why = why_none(data, TRUE);
+  if (why == NULL)
+    why = mf_scheduler_memory_has_room(data, grant);
   return why != NULL ? why : why_not(data, grant);
 }
 

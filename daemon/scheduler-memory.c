@@ -11,7 +11,8 @@
 #define ROUND_SECONDS 5
 /* What was read last is still true. */
 #define FRESH_US (2 * G_USEC_PER_SEC)
-/* Critical rounds before something ends, and between two ends: what was done shows by then. */
+/* Critical rounds before something ends, and between two ends: what was done shows by then. While
+ * something is still on its way out, twice as many. */
 #define PATIENCE 3
 #define MIB_REST ((G_GUINT64_CONSTANT(1) << 20) - 1)
 
@@ -28,16 +29,20 @@ reserve_of(MfScheduler *self)
                                           : self->host_size.memory / 10;
 }
 
-/* (transfer full) */
+/* In numbers. (transfer full) */
 static char *
 shortage(MfScheduler *self)
 {
-  MfSchedulerMemory *memory = &self->memory;
-  g_autofree char *available = size_text(memory->host.available);
+  const MfHostMemory *host = &self->memory.host;
+  g_autofree char *available = size_text(host->available);
   g_autofree char *reserve = size_text(reserve_of(self));
+  g_autofree char *waits =
+      host->has_pressure && host->some >= 1
+          ? g_strdup_printf(", and tasks wait for it %.0f %% of the time", host->some)
+          : g_strdup("");
   return g_strdup_printf("the host is short of memory: %s are available, %s should be "
-                         "(memory-reserve)",
-                         available, reserve);
+                         "(memory-reserve)%s",
+                         available, reserve, waits);
 }
 
 static void
@@ -79,7 +84,33 @@ char *
 mf_scheduler_memory_why_not(MfScheduler *self, gboolean ahead)
 {
   MfMemoryLevel level = mf_scheduler_memory_level(self);
-  return level == MF_MEMORY_CRITICAL || (ahead && level == MF_MEMORY_LOW) ? shortage(self) : NULL;
+  gboolean is_short = level == MF_MEMORY_CRITICAL || (ahead && level == MF_MEMORY_LOW);
+  /* Without numbers: those change all the time, and everybody who waits would be told anew. */
+  return is_short ? g_strdup("the host is short of memory (memory-reserve)") : NULL;
+}
+
+/* Of jobs and the pool, what is promised to machines that have not taken it yet. */
+static guint64
+starting(MfScheduler *self)
+{
+  guint64 sum = mf_pool_starting(self->pool);
+  for (guint i = 0; i < self->entries->len; i++) {
+    const MfJob *job = ((MfEntry *)g_ptr_array_index(self->entries, i))->job;
+    if (job->state == MF_JOB_STARTING)
+      sum += mf_policy_guaranteed(self->config, job->grant.memory);
+  }
+  return sum;
+}
+
+char *
+mf_scheduler_memory_has_room(MfScheduler *self, const MfGrant *grant)
+{
+  guint64 need = mf_memory_edge(reserve_of(self)) + starting(self) +
+                 mf_policy_guaranteed(self->config, grant->memory);
+  mf_scheduler_memory_level(self);
+  return self->memory.host.available >= need
+             ? NULL
+             : g_strdup("one more would leave the host short of memory (memory-reserve)");
 }
 
 /* Somebody has to go */
@@ -92,32 +123,81 @@ newest(MfScheduler *self, gboolean kept)
     const MfJob *job = entry->job;
     if (entry->machine == NULL || job->state >= MF_JOB_STOPPING)
       continue;
+    if (entry->again != NULL)
+      continue;
     if (kept ? job->kept_until > 0 : job->kept_until == 0 && job->retryable)
       return entry;
   }
   return NULL;
 }
 
-/* What nobody waits for goes first, then what was kept to be looked into, then who can come again.
- */
+/* Nothing of it has run: it goes back to its place in the queue. */
+static gboolean
+put_back(MfScheduler *self)
+{
+  for (guint i = self->entries->len; i > 0; i--) {
+    MfEntry *entry = g_ptr_array_index(self->entries, i - 1);
+    if (entry->machine == NULL || entry->job->state != MF_JOB_STARTING || entry->again != NULL)
+      continue;
+    entry->again = "the host is short of memory";
+    mf_machine_stop(entry->machine, FALSE);
+    return TRUE;
+  }
+  return FALSE;
+}
+
+static gboolean
+is_going(MfScheduler *self)
+{
+  for (guint i = 0; i < self->entries->len; i++) {
+    const MfEntry *entry = g_ptr_array_index(self->entries, i);
+    if (entry->machine != NULL && mf_machine_is_stopping(entry->machine))
+      return TRUE;
+  }
+  return mf_pool_is_leaving(self->pool);
+}
+
+/* What nobody waits for goes first, then what was kept to be looked into, then who has not begun,
+ * then who can come again. */
 static void
 end_one(MfScheduler *self)
 {
-  if (mf_pool_make_room(self->pool) || mf_forks_make_room(self->forks))
-    return;
   g_autofree char *why = shortage(self);
+  if (mf_pool_end_one(self->pool, why) || mf_forks_end_all(self->forks, why))
+    return;
   MfEntry *entry = newest(self, TRUE);
   if (entry != NULL) {
     mf_entry_log(entry, "its machine is not kept any longer: %s", why);
     mf_entry_end(entry, entry->job->result, entry->job->exit_code, NULL);
+    /* Not even to say good-bye. */
+    mf_machine_stop(entry->machine, FALSE);
     return;
   }
+  if (put_back(self))
+    return;
   entry = newest(self, FALSE);
   if (entry == NULL)
     return;
   g_autofree char *reason =
       g_strdup_printf("%s, and this was the newest job that may be tried again", why);
   mf_entry_end(entry, MF_RESULT_SYSTEM_FAILURE, -1, reason);
+}
+
+/* As things are, not while they are not clearly better: one short peak must not end one after the
+ * other. */
+static void
+consider_an_end(MfScheduler *self)
+{
+  MfSchedulerMemory *memory = &self->memory;
+  gboolean critical =
+      mf_memory_level(&memory->host, reserve_of(self), MF_MEMORY_WELL) == MF_MEMORY_CRITICAL;
+  memory->critical = critical ? memory->critical + 1 : 0;
+  /* Without libvirt nothing that ends gives anything back. */
+  if (memory->critical < PATIENCE || !mf_hypervisor_is_up(self->hypervisor) ||
+      (memory->critical < 2 * PATIENCE && is_going(self)))
+    return;
+  memory->critical = 0;
+  end_one(self);
 }
 
 /* Who gives, who gets */
@@ -201,14 +281,14 @@ on_round(gpointer data)
 {
   MfScheduler *self = data;
   MfSchedulerMemory *memory = &self->memory;
-  if (self->used.machines == 0 && mf_queue_length(self->queue) == 0)
-    return G_SOURCE_CONTINUE;
-  look(self);
-  memory->critical = memory->level == MF_MEMORY_CRITICAL ? memory->critical + 1 : 0;
-  if (memory->critical >= PATIENCE) {
+  if (self->used.machines == 0 && mf_queue_length(self->queue) == 0) {
+    g_hash_table_remove_all(memory->machines);
+    memory->taken = 0;
     memory->critical = 0;
-    end_one(self);
+    return G_SOURCE_CONTINUE;
   }
+  look(self);
+  consider_an_end(self);
   /* A daemon before this one may have taken something. */
   if ((memory->level == MF_MEMORY_WELL && memory->taken == 0 && memory->looked) || memory->asking ||
       !self->recovered || !mf_hypervisor_is_up(self->hypervisor))
@@ -233,6 +313,9 @@ mf_scheduler_memory_json(MfScheduler *self)
 void
 mf_scheduler_memory_begin(MfScheduler *self)
 {
+  g_autofree char *reserve = size_text(reserve_of(self));
+  if (reserve_of(self) > self->host_size.memory)
+    g_warning("memory-reserve is %s, more than this host has: no job will start", reserve);
   self->memory.machines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
   self->memory.timer = g_timeout_add_seconds(ROUND_SECONDS, on_round, self);
 }

@@ -85,6 +85,8 @@ void mf_scheduler_memory_end(MfScheduler *self);
 MfMemoryLevel mf_scheduler_memory_level(MfScheduler *self);
 /* Why no machine can start now, @ahead of need or for a job, or NULL. (transfer full) */
 char *mf_scheduler_memory_why_not(MfScheduler *self, gboolean ahead);
+/* Why one more of @grant would bring the host there, or NULL. (transfer full) */
+char *mf_scheduler_memory_has_room(MfScheduler *self, const MfGrant *grant);
 /* {"level","available","reserve","taken"} (transfer full) */
 MfJson *mf_scheduler_memory_json(MfScheduler *self);
 /* scheduler-run.c */

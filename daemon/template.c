@@ -75,7 +75,7 @@ static const MfKey keys[] = {
     {"machine", "memory", MF_KEY_SIZE, "1GiB", 32 * MIB, 16 * TIB, FIELD(memory),
      .meaning = "The most memory that the machine can use."},
     {"machine", "memory-floor", MF_KEY_SIZE, "0", 0, 16 * TIB, FIELD(memory_floor),
-     .meaning = "The least that it keeps while it waits for a job, or the host is short of memory: it gives back what it does not use. 0: what it uses."},
+     .meaning = "The least that it keeps while it waits for a job, or the host is short of memory: it gives back what it does not use. 0: what it uses. A fork waits with what it was saved with."},
     {"machine", "disk", MF_KEY_SIZE, "10GiB", 16 * MIB, 64 * TIB, FIELD(disk),
      .meaning = "Size of its disk, and the most that it can take up on the host."},
     {"machine", "disk-iops", MF_KEY_COUNT, "0", 0, 10000000, FIELD(disk_iops),

@@ -47,6 +47,7 @@ check_memory(MfDoctor *self, MfJson *info)
   MfJson *memory = mf_document_member(info, "memory");
   const char *level = mf_document_text(memory, "level");
   gboolean critical = g_strcmp0(level, "critical") == 0;
+  guint64 all = mf_document_uint(mf_document_member(info, "host"), "memory");
   g_autofree char *available = mf_document_format_size(mf_document_uint(memory, "available"));
   g_autofree char *reserve = mf_document_format_size(mf_document_uint(memory, "reserve"));
   /* A mayflyd of another version does not say. */
@@ -56,10 +57,19 @@ check_memory(MfDoctor *self, MfJson *info)
     mf_doctor_add(self, "memory", MF_DOCTOR_OK, g_strdup_printf("%s available", available), NULL);
     return;
   }
+  if (mf_document_uint(memory, "reserve") > all) {
+    mf_doctor_add(self, "memory", MF_DOCTOR_PROBLEM,
+                  g_strdup_printf("%s should be available, more than this host has", reserve),
+                  g_strdup("lower memory-reserve in mayfly.conf"));
+    return;
+  }
   mf_doctor_add(
       self, "memory", critical ? MF_DOCTOR_PROBLEM : MF_DOCTOR_NOTE,
       g_strdup_printf("%s available, %s should be: %s", available, reserve,
-                      critical ? "no job starts" : "machines give back what they do not use"),
+                      critical ? "no job starts"
+                      : mf_document_uint(memory, "available") < mf_document_uint(memory, "reserve")
+                          ? "machines give back what they do not use"
+                          : "machines get back what they gave when there is a quarter more"),
       g_strdup("end what else uses this host's memory, or give machines less: memory, overcommit "
                "and memory-reserve in mayfly.conf"));
 }

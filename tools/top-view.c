@@ -176,7 +176,7 @@ place_of(MfJson *machine, MfTopSort sort)
     break;
   case MF_TOP_MEMORY:
     place.first = number_of(machine, "stats", "resident");
-    place.second = mf_document_number(machine, "memory");
+    place.second = mf_document_number(machine, "guaranteed");
     break;
   case MF_TOP_DISK:
     place.first = number_of(machine, "rates", "disk_written");
