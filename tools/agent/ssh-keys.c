@@ -5,43 +5,18 @@
 #include "tools/agent/ssh-keys.h"
 
 #include "tools/agent/ready.h"
+#include "tools/agent/shell.h"
 #include "tools/agent/util.h"
 
-#include <fcntl.h>
 #include <glob.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #define KEYS "/etc/ssh/ssh_host_*_key*"
 
 /* They survive the saving: a fork finds them as they were left. */
 static bool had_keys, had_daemon;
-
-static pid_t
-run_shell(const char *script)
-{
-  pid_t pid = fork();
-  if (pid != 0)
-    return pid;
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  /* sshd and its sessions must not have what protects the agent. */
-  for (int number = 1; number < 32; number++)
-    signal(number, SIG_DFL);
-  int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (score >= 0)
-    (void)!write(score, "0", 1);
-  int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-  for (int fd = 0; fd < 3; fd++)
-    dup2(nothing, fd);
-  setsid();
-  execl("/bin/sh", "sh", "-c", script, (char *)NULL);
-  _exit(127);
-}
 
 static bool
 is_running(void)
@@ -69,9 +44,7 @@ mf_ssh_keys_drop(void)
   if (had_daemon) {
     const char *stop = mf_ready_has_systemd() ? "systemctl stop ssh.service sshd.service"
                                               : "kill $(cat /run/sshd.pid /var/run/sshd.pid)";
-    pid_t pid = run_shell(stop);
-    if (pid > 0)
-      waitpid(pid, NULL, 0);
+    mf_shell_run(stop);
   }
   for (size_t i = 0; i < keys.gl_pathc; i++)
     unlink(keys.gl_pathv[i]);
@@ -89,5 +62,5 @@ mf_ssh_keys_make(void)
                            : mf_ready_has_systemd()
                                ? "systemctl --no-block start ssh.service || systemctl start sshd"
                                : "/usr/sbin/sshd");
-  run_shell(script);
+  mf_shell_start(script);
 }
