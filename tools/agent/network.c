@@ -4,19 +4,19 @@
 
 #include "tools/agent/network.h"
 
+#include "tools/agent/netlink.h"
+#include "tools/agent/network-services.h"
 #include "tools/agent/util.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
-#include <errno.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <net/route.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
+
+#define NETWORKD_METRIC 1024 /* of what it gets by DHCP, unless it is told another */
 
 static bool
 copy(char *out, size_t room, const char *text)
@@ -44,84 +44,73 @@ mf_network_plan_read(MfNetworkPlan *plan, MfDocument *document)
   return good;
 }
 
-static bool
+/* Return: its index, or 0. */
+static int
 find_interface(const MfNetworkPlan *plan, char name[IFNAMSIZ])
 {
   DIR *all = opendir("/sys/class/net");
-  bool found = false;
-  for (struct dirent *entry; all != NULL && !found && (entry = readdir(all)) != NULL;) {
+  int index = 0;
+  for (struct dirent *entry; all != NULL && index == 0 && (entry = readdir(all)) != NULL;) {
     if (entry->d_name[0] == '.' || strlen(entry->d_name) >= IFNAMSIZ)
       continue;
     MF_AUTO_FREE char *path = mf_util_printf("/sys/class/net/%s/address", entry->d_name);
     MF_AUTO_FREE char *text = mf_util_read_file(path, 4096, NULL);
-    found = text != NULL && strncasecmp(text, plan->mac, strlen(plan->mac)) == 0;
-    if (found)
-      copy(name, IFNAMSIZ, entry->d_name);
+    if (text == NULL || strncasecmp(text, plan->mac, strlen(plan->mac)) != 0)
+      continue;
+    copy(name, IFNAMSIZ, entry->d_name);
+    index = (int)if_nametoindex(name);
   }
   if (all != NULL)
     closedir(all);
-  return found;
+  return index;
 }
 
 bool
 mf_network_is_there(const MfNetworkPlan *plan)
 {
   char name[IFNAMSIZ];
-  return find_interface(plan, name);
+  int index = find_interface(plan, name);
+  return index > 0 && !mf_network_services_will_rename(index);
 }
 
-static void
-put_address(struct sockaddr *place, in_addr_t address)
-{
-  struct sockaddr_in value = {.sin_family = AF_INET, .sin_addr.s_addr = address};
-  memcpy(place, &value, sizeof value);
-}
-
+/* The very route that systemd-networkd will set there: then there is one, not two. Others set
+ * theirs as route(8) does. */
 static bool
-set_address(int fd, const char *name, const MfNetworkPlan *plan)
+set_route(MfNetlink *netlink, int index, struct in_addr gateway, struct in_addr address)
 {
-  struct ifreq request = {0};
-  copy(request.ifr_name, sizeof request.ifr_name, name);
-  put_address(&request.ifr_addr, inet_addr(plan->address));
-  if (ioctl(fd, SIOCSIFADDR, &request) != 0)
-    return false;
-  put_address(&request.ifr_netmask, htonl(~0u << (32 - plan->prefix)));
-  if (ioctl(fd, SIOCSIFNETMASK, &request) != 0 || ioctl(fd, SIOCGIFFLAGS, &request) != 0)
-    return false;
-  request.ifr_flags = (short)(request.ifr_flags | IFF_UP | IFF_RUNNING);
-  return ioctl(fd, SIOCSIFFLAGS, &request) == 0;
-}
-
-static bool
-set_route(int fd, char *name, const MfNetworkPlan *plan)
-{
-  struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY, .rt_dev = name};
-  put_address(&route.rt_dst, INADDR_ANY);
-  put_address(&route.rt_genmask, INADDR_ANY);
-  put_address(&route.rt_gateway, inet_addr(plan->gateway));
-  return ioctl(fd, SIOCADDRT, &route) == 0 || errno == EEXIST;
-}
-
-/* The gateway answers names too. What an image says for itself stays. */
-static void
-set_name_server(const MfNetworkPlan *plan)
-{
-  struct stat status;
-  if (stat("/etc/resolv.conf", &status) == 0 && status.st_size > 0)
-    return;
-  MF_AUTO_FREE char *line = mf_util_printf("nameserver %s\n", plan->gateway);
-  mf_util_write_file("/etc/resolv.conf", 0644, line, strlen(line));
+  if (mf_network_services_has_networkd())
+    return mf_netlink_add_default_route(netlink, index, gateway, address, NETWORKD_METRIC,
+                                        RTPROT_DHCP);
+  return mf_netlink_add_default_route(netlink, index, gateway, (struct in_addr){0}, 0, RTPROT_BOOT);
 }
 
 bool
 mf_network_set_up(const MfNetworkPlan *plan)
 {
   char name[IFNAMSIZ];
-  if (!find_interface(plan, name))
+  struct in_addr address, gateway;
+  int index = find_interface(plan, name);
+  if (index == 0 || inet_pton(AF_INET, plan->address, &address) != 1 ||
+      inet_pton(AF_INET, plan->gateway, &gateway) != 1)
     return false;
-  MF_AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0 || !set_address(fd, name, plan) || !set_route(fd, name, plan))
+  MfNetlink netlink;
+  bool good = mf_netlink_open(&netlink) &&
+              mf_netlink_add_address(&netlink, index, address, plan->prefix) &&
+              mf_netlink_set_up(&netlink, index) && set_route(&netlink, index, gateway, address);
+  mf_netlink_close(&netlink);
+  if (good)
+    mf_network_services_set_names(index, plan->gateway);
+  return good;
+}
+
+/* Not its "operstate", which the kernel may take a second to tell. */
+bool
+mf_network_is_up(const MfNetworkPlan *plan)
+{
+  char name[IFNAMSIZ];
+  if (find_interface(plan, name) == 0)
     return false;
-  set_name_server(plan);
-  return true;
+  MF_AUTO_FREE char *path = mf_util_printf("/sys/class/net/%s/carrier", name);
+  MF_AUTO_FREE char *state = mf_util_read_file(path, 4096, NULL);
+  return state != NULL && strcmp(state, "1\n") == 0;
 }

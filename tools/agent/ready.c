@@ -4,6 +4,7 @@
 
 #include "tools/agent/ready.h"
 
+#include "tools/agent/network-services.h"
 #include "tools/agent/util.h"
 
 #include <arpa/inet.h>
@@ -21,7 +22,7 @@
 #define LOOK_MS      100 /* a look costs some system calls; asking systemctl costs a process */
 #define ASK_MS       200
 #define PLAN_LOOK_MS 10 /* a fork waits for nothing else */
-/* How long the image's network service may leave an interface without a route. */
+/* How long a fork waits for what the image has for its network. */
 #define SERVED_MS 5000
 
 void
@@ -172,27 +173,25 @@ mf_ready_begin_again(MfReady *self, const MfNetworkPlan *plan)
   self->plan_done = false;
 }
 
-/* The image's own network service takes up a new interface, and would drop what others set there;
- * where there is none, or it does not look at this interface, it is for us to do. */
+/* What the image has for its network comes later, and finds all as it would have set it. */
 static bool
-carry_out_plan(MfReady *self, int64_t now)
+carry_out_plan(MfReady *self, bool late)
 {
-  if (self->plan.mac[0] == '\0' || self->plan_done)
-    return true;
-  bool served = access("/run/systemd/netif/state", F_OK) == 0;
-  if (served && now < self->plan_since + SERVED_MS)
-    return mf_network_is_there(&self->plan);
-  self->plan_done = mf_network_set_up(&self->plan);
-  return self->plan_done;
+  bool others = !late && mf_network_services_insist();
+  if (!self->plan_done && !others && (late || mf_network_is_there(&self->plan)))
+    self->plan_done = mf_network_set_up(&self->plan);
+  return (self->plan_done || others) && mf_network_is_up(&self->plan);
 }
 
 static bool
 has_network(MfReady *self, int64_t now)
 {
-  if (self->plan.mac[0] == '\0' && !has_interface())
-    return true;
-  return carry_out_plan(self, now) && has_default_route() && has_global_address() &&
-         !lacks_name_servers();
+  if (self->plan.mac[0] == '\0')
+    return !has_interface() ||
+           (has_default_route() && has_global_address() && !lacks_name_servers());
+  bool late = now >= self->plan_since + SERVED_MS;
+  return carry_out_plan(self, late) && has_default_route() && has_global_address() &&
+         (late || mf_network_services_have_names());
 }
 
 static void

@@ -6,6 +6,7 @@
 
 #include "tools/agent/file.h"
 #include "tools/agent/init.h"
+#include "tools/agent/network-services.h"
 #include "tools/agent/reseed.h"
 #include "tools/agent/ssh-keys.h"
 
@@ -227,8 +228,10 @@ take_document(MfSession *self, const MfFrame *frame, MfDocument *document, const
     become_another(self, document);
     break;
   case MF_FRAME_SETTLE:
-    if (mf_document_bool(document, "saved"))
+    if (mf_document_bool(document, "saved")) {
       mf_ssh_keys_drop();
+      mf_network_services_settle();
+    }
     mf_reseed_settle();
     break;
   case MF_FRAME_PUT:
