@@ -18,7 +18,7 @@
 #define UDEV           "/run/udev/control"
 
 /* They survive the saving: a fork finds them as they were left. */
-static bool networkd_keeps, udev_keeps;
+static bool networkd_keeps, udev_keeps, udev_waits;
 
 bool
 mf_network_services_has_networkd(void)
@@ -87,15 +87,25 @@ mf_network_services_will_rename(int interface)
 void
 mf_network_services_settle(void)
 {
+  /* Without D-Bus it cannot be told; no interface suffers from its restart yet. */
+  if (mf_network_services_has_networkd())
+    networkd_keeps = mf_network_services_keep("") &&
+                     mf_shell_run("networkctl reload || systemctl restart systemd-networkd");
   /* It reads its rules with the next event: that is not to be the fork's. */
   if (access(UDEV, F_OK) == 0)
     udev_keeps = mf_network_services_keep_name("") &&
                  mf_shell_run("udevadm control --reload && "
                               "udevadm trigger --settle --action=change /sys/class/net/lo");
-  /* Without D-Bus it cannot be told; no interface suffers from its restart yet. */
-  if (mf_network_services_has_networkd())
-    networkd_keeps = mf_network_services_keep("") &&
-                     mf_shell_run("networkctl reload || systemctl restart systemd-networkd");
+  if (udev_keeps && !mf_network_services_insist())
+    udev_waits = mf_shell_run("udevadm control --stop-exec-queue");
+}
+
+void
+mf_network_services_go_on(void)
+{
+  if (udev_waits)
+    mf_shell_start("udevadm control --start-exec-queue");
+  udev_waits = false;
 }
 
 static bool

@@ -9,8 +9,11 @@
 #include <stdbool.h>
 
 /* Before the machine is saved. From here on systemd-networkd leaves alone what others have set, and
- * udev the name that the kernel gives. */
+ * udev the name that the kernel gives. udev waits: what it does for a new interface, and has others
+ * do, takes a fork longer than all else. */
 void mf_network_services_settle(void);
+/* In the fork, when its job has begun: they go on. */
+void mf_network_services_go_on(void);
 /* The files of that, below @root, which is "" but for tests. */
 bool mf_network_services_keep(const char *root);
 bool mf_network_services_keep_name(const char *root);

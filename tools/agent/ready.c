@@ -24,6 +24,8 @@
 #define PLAN_LOOK_MS 10 /* a fork waits for nothing else */
 /* How long a fork waits for what the image has for its network. */
 #define SERVED_MS 5000
+/* How long that in turn waits: until a job has begun. */
+#define BEGUN_MS 2000
 
 void
 mf_ready_init(MfReady *self)
@@ -119,6 +121,7 @@ reach(MfReady *self, MfReadyLevel level)
 {
   self->level = level;
   self->reached_ms[level] = mf_util_uptime_ms();
+  self->started = self->started || level == MF_READY_SYSTEM;
 }
 
 /* --wait lets systemctl sleep until the start is over, instead of us asking again and again. */
@@ -170,7 +173,7 @@ mf_ready_begin_again(MfReady *self, const MfNetworkPlan *plan)
   self->look_at = 0;
   self->plan = *plan;
   self->plan_since = mf_util_now_ms();
-  self->plan_done = false;
+  self->plan_done = self->plan_over = false;
 }
 
 /* What the image has for its network comes later, and finds all as it would have set it. */
@@ -202,7 +205,7 @@ look(MfReady *self, int64_t now)
     reach(self, MF_READY_NETWORK);
   if (self->level != MF_READY_NETWORK || self->asking != 0)
     return;
-  if (!mf_ready_has_systemd()) {
+  if (self->started || !mf_ready_has_systemd()) {
     reach(self, MF_READY_SYSTEM);
   } else if (access("/run/systemd/private", F_OK) == 0) {
     self->look_at = now + ASK_MS;
@@ -210,9 +213,24 @@ look(MfReady *self, int64_t now)
   }
 }
 
+/* Whether or not the interface has come by then. */
+static void
+end_plan(MfReady *self, MfPoller *poller)
+{
+  int64_t end = self->plan_since + BEGUN_MS;
+  if (self->plan.mac[0] == '\0' || self->plan_over)
+    return;
+  self->plan_over = poller->now >= end;
+  if (self->plan_over)
+    mf_network_services_go_on();
+  else
+    mf_poller_wake_at(poller, end);
+}
+
 void
 mf_ready_prepare(MfReady *self, MfPoller *poller)
 {
+  end_plan(self, poller);
   if (self->level == MF_READY_NONE)
     reach(self, MF_READY_AGENT);
   if (self->level == MF_READY_SYSTEM)

@@ -30,9 +30,10 @@ typedef struct {
   char answer[64];
   size_t answer_length;
   bool cannot_wait;   /* this systemctl does not know --wait */
+  bool started;       /* all has been, once */
   MfNetworkPlan plan; /* of the interface that is to come; its MAC empty: nothing is known of one */
   int64_t plan_since;
-  bool plan_done;
+  bool plan_done, plan_over;
 } MfReady;
 
 void mf_ready_init(MfReady *self);
