@@ -68,6 +68,19 @@ like "$(virsh -q nwfilter-binding-list | grep -c no-host-lan)" 6 "every port has
 wait_for "$id" finished
 clean "$id" "a forked job"
 
+# Its network is set up when the job begins, and is the same when what the image has for that has had its turn.
+# shellcheck disable=SC2016
+tiny sh -c '
+  look() { ip -4 -o address show dev eth0 | grep -o "inet [^ ]*"; ip route | grep "^default" | cut -d " " -f 3; cat /etc/resolv.conf; }
+  look | sed "s/^/begin: /"; sleep 4; look' >"$logs/out"
+id=$(newest)
+gateway=$(api GET /v1/info | jq -r .network.gateway)
+network="inet $(job "$id" .ip)/24
+$gateway
+nameserver $gateway"
+is "$(sed -n 's/^begin: //p' "$logs/out")" "$network" "it has its address, one way out, and who answers for names"
+is "$(sed '/^begin: /d' "$logs/out")" "$network" "and keeps them"
+
 # What asks for something else boots.
 mayfly run --template tiny --memory 300MiB -- true </dev/null 2>/dev/null
 is "$(job "$(newest)" .how)" cold "a job with other wishes is booted"

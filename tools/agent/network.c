@@ -94,12 +94,13 @@ mf_network_set_up(const MfNetworkPlan *plan)
       inet_pton(AF_INET, plan->gateway, &gateway) != 1)
     return false;
   MfNetlink netlink;
-  bool good = mf_netlink_open(&netlink) &&
-              mf_netlink_add_address(&netlink, index, address, plan->prefix) &&
-              mf_netlink_set_up(&netlink, index) && set_route(&netlink, index, gateway, address);
-  mf_netlink_close(&netlink);
+  bool good =
+      mf_netlink_open(&netlink) && mf_netlink_add_address(&netlink, index, address, plan->prefix);
+  /* First: who sees the network up looks for them. */
   if (good)
     mf_network_services_set_names(index, plan->gateway);
+  good = good && mf_netlink_set_up(&netlink, index) && set_route(&netlink, index, gateway, address);
+  mf_netlink_close(&netlink);
   return good;
 }
 
