@@ -114,12 +114,16 @@ start_netd() {
   answers 60 mayfly-netd network_ready || { service_log mayfly-netd; return 1; }
 }
 
+launch_mayflyd() {
+  launch mayflyd setpriv --reuid=mayfly --regid=mayfly --init-groups env HOME=/var/lib/mayfly \
+    LIBGUESTFS_CACHEDIR=/var/cache/mayfly /usr/sbin/mayflyd
+}
+
 start_mayflyd() {
   if have_systemd; then
     systemctl enable --now mayflyd.socket mayflyd.service || { service_log mayflyd; return 1; }
   elif ! alive mayflyd; then
-    launch mayflyd setpriv --reuid=mayfly --regid=mayfly --init-groups env HOME=/var/lib/mayfly \
-      LIBGUESTFS_CACHEDIR=/var/cache/mayfly /usr/sbin/mayflyd
+    launch_mayflyd
   fi
   answers 60 mayflyd mayfly_answers || { service_log mayflyd; return 1; }
 }
