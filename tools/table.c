@@ -77,12 +77,15 @@ char *
 mf_table_format(const MfTable *self)
 {
   g_autoptr(GString) out = g_string_new(NULL);
+  g_autofree guint *widths = g_new(guint, self->columns);
+  for (guint column = 0; column < self->columns; column++)
+    widths[column] = column_width(self, column);
   for (guint i = self->headed ? 0 : self->columns; i < self->cells->len; i++) {
     const char *cell = g_ptr_array_index(self->cells, i);
     guint column = i % self->columns;
     gboolean last = column + 1 == self->columns;
     gboolean right = column >= self->numbers;
-    int space = (int)(column_width(self, column) - mf_text_columns(cell));
+    int space = (int)(widths[column] - mf_text_columns(cell));
     g_string_append_printf(out, "%*s%s", right ? space : 0, "", cell);
     if (!last)
       g_string_append_printf(out, "%*s", right ? GAP : space + GAP, "");
