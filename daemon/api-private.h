@@ -158,6 +158,7 @@ GBytes *mf_api_request_body(MfApiRequest *self);
 void mf_api_reply_json(MfApiRequest *self, guint status, MfJson *json);
 void mf_api_reply_text(MfApiRequest *self, const char *content_type, char *text);
 void mf_api_reply_error(MfApiRequest *self, GError *error);
+char *mf_api_json_text(MfJson *json); /* as UTF-8 (transfer full) */
 char *mf_api_json_line(MfJson *json); /* one line of UTF-8 (transfer full) */
 void mf_api_reply_location(MfApiRequest *self, const char *format, ...) G_GNUC_PRINTF(2, 3);
 

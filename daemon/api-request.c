@@ -217,13 +217,19 @@ set_body(MfApiRequest *self, guint status, const char *content_type, char *text)
 }
 
 char *
-mf_api_json_line(MfJson *json)
+mf_api_json_text(MfJson *json)
 {
   const char *text =
       json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
   /* Arguments are bytes; a JSON text is UTF-8. */
-  g_autofree char *valid = g_utf8_make_valid(text, -1);
-  return g_strconcat(valid, "\n", NULL);
+  return g_utf8_make_valid(text, -1);
+}
+
+char *
+mf_api_json_line(MfJson *json)
+{
+  g_autofree char *text = mf_api_json_text(json);
+  return g_strconcat(text, "\n", NULL);
 }
 
 void

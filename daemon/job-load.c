@@ -106,7 +106,11 @@ read_execs(MfJob *self, MfJson *json, guint64 output_limit, GError **error)
         mf_exec_restore(self, json_object_array_get_idx(execs, i), spec, output_limit, error);
     if (exec == NULL)
       return FALSE;
-    mf_job_add_exec(self, exec);
+    /* Of a job that is over nothing changes any more, and nobody is to be told. */
+    if (self->filed)
+      g_ptr_array_add(self->execs, g_steal_pointer(&exec));
+    else
+      mf_job_add_exec(self, exec);
   }
   return TRUE;
 }
@@ -132,19 +136,54 @@ mf_job_load(const char *folder, guint64 output_limit, GError **error)
     return NULL;
   }
   if (self->state == MF_JOB_FINISHED) {
-    self->document = json_object_get(json);
+    self->created = read_time(json, "created");
     self->finished = read_time(json, "finished");
-    g_autofree char *console = g_build_filename(folder, "console.log", NULL);
-    if (g_file_test(console, G_FILE_TEST_EXISTS))
-      self->console = mf_output_log_new_closed(console, 0, 0);
-  } else {
-    g_autoptr(MfJson) secrets = mf_record_read(folder, "secrets.json", NULL);
-    if (secrets != NULL)
-      self->spec = mf_job_spec_from_json(secrets, NULL);
-    if (!read_grant(self, json, error))
-      return NULL;
+    mf_job_file(self);
+    return g_steal_pointer(&self);
   }
-  if (!read_execs(self, json, output_limit, error))
+  g_autoptr(MfJson) secrets = mf_record_read(folder, "secrets.json", NULL);
+  if (secrets != NULL)
+    self->spec = mf_job_spec_from_json(secrets, NULL);
+  if (!read_grant(self, json, error) || !read_execs(self, json, output_limit, error))
     return NULL;
   return g_steal_pointer(&self);
+}
+
+void
+mf_job_file(MfJob *self)
+{
+  char **texts[] = {&self->key,    &self->template_name, &self->image_ref, &self->image_digest,
+                    &self->reason, &self->queued_for,    &self->machine,   &self->ip,
+                    &self->port,   &self->uuid,          &self->agent};
+  /* Memory alone knows how such a job ended. */
+  if (self->state != MF_JOB_FINISHED || self->behind)
+    return;
+  self->filed = TRUE;
+  for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
+    g_clear_pointer(texts[i], g_free);
+  g_clear_pointer(&self->spec, mf_job_spec_unref);
+  g_clear_pointer(&self->template, mf_template_unref);
+  g_clear_pointer(&self->image, mf_image_unref);
+  g_clear_pointer(&self->console_tail, g_strfreev);
+  g_clear_pointer(&self->console, mf_output_log_unref);
+  g_clear_pointer(&self->execs, g_ptr_array_unref);
+}
+
+void
+mf_job_fetch(MfJob *self)
+{
+  if (!self->filed || self->execs != NULL)
+    return;
+  g_autoptr(GError) error = NULL;
+  g_autoptr(MfJson) record = mf_record_read(self->folder, "record.json", &error);
+  MfJson *json = NULL;
+  g_autofree char *console = g_build_filename(self->folder, "console.log", NULL);
+  if (g_file_test(console, G_FILE_TEST_EXISTS))
+    self->console = mf_output_log_new_closed(console, 0, 0);
+  self->execs = g_ptr_array_new_with_free_func(g_object_unref);
+  /* They are over, so that no limit of their output is asked for. */
+  if (record == NULL || !mf_json_read_object(record, "", "job", &json, &error) || json == NULL ||
+      !read_execs(self, json, 0, &error))
+    g_warning("job %s: its record cannot be read: %s", self->id,
+              error != NULL ? error->message : "it is empty");
 }

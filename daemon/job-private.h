@@ -79,8 +79,9 @@ struct _MfJob {
   double timings[MF_TIMING_LAST_];                         /* seconds, < 0 = did not happen */
   char **console_tail;
   MfOutputLog *console;
-  GPtrArray *execs;
-  MfJson *document; /* of a job read from its record: what clients see, as it is */
+  GPtrArray *execs; /* NULL: in the record only */
+  gboolean behind;  /* the record is: it could not be written */
+  gboolean filed;   /* the job is over, and all but what lists ask of many is in its record only */
 };
 
 /* A new exec in @self, its log opened. LIMIT: the job has too many. */
@@ -115,6 +116,10 @@ MfJob *mf_job_load(const char *folder, guint64 output_limit,
                    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Makes the folder and the first record, with the secrets. */
 gboolean mf_job_create_record(MfJob *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Of a job that is over: lets go of what its record has. It is read again for who asks. */
+void mf_job_file(MfJob *self);
+/* Reads execs and console of a filed job again, until it is filed the next time. */
+void mf_job_fetch(MfJob *self);
 /* Records, then emits "state-changed". A record that cannot be written is logged; the transition
  * stands: the job must go on to its end. */
 void mf_job_set_state(MfJob *self, MfJobState state);

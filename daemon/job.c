@@ -119,8 +119,12 @@ timings_json(MfJob *self)
 MfJson *
 mf_job_to_json(MfJob *self)
 {
-  if (self->document != NULL)
-    return json_object_get(self->document);
+  if (self->filed) {
+    g_autoptr(MfJson) record = mf_record_read(self->folder, "record.json", NULL);
+    MfJson *filed = NULL;
+    if (json_object_object_get_ex(record, "job", &filed))
+      return json_object_get(filed);
+  }
   MfJson *json = json_object_new_object();
   mf_json_add_string(json, "id", self->id);
   mf_json_add_string(json, "name", self->name);
@@ -151,7 +155,7 @@ mf_job_to_json(MfJob *self)
   if (self->console_tail != NULL)
     mf_json_add_strv(json, "console_tail", self->console_tail);
   MfJson *execs = json_object_new_array();
-  for (guint i = 0; i < self->execs->len; i++)
+  for (guint i = 0; self->execs != NULL && i < self->execs->len; i++)
     json_object_array_add(execs, mf_exec_to_json(g_ptr_array_index(self->execs, i)));
   mf_json_add(json, "execs", execs);
   return json;
@@ -184,7 +188,8 @@ mf_job_save(MfJob *self)
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(MfJson) record = record_json(self);
-  if (!mf_record_write(self->folder, record, &error))
+  self->behind = !mf_record_write(self->folder, record, &error);
+  if (self->behind)
     g_warning("job %s: its record is behind: %s", self->id, error->message);
 }
 
@@ -336,12 +341,14 @@ mf_job_get_result(MfJob *self)
 MfOutputLog *
 mf_job_get_console(MfJob *self)
 {
+  mf_job_fetch(self);
   return self->console;
 }
 
 MfExec *
 mf_job_get_exec(MfJob *self, guint number)
 {
+  mf_job_fetch(self);
   return number >= 1 && number <= self->execs->len ? g_ptr_array_index(self->execs, number - 1)
                                                    : NULL;
 }
@@ -349,6 +356,7 @@ mf_job_get_exec(MfJob *self, guint number)
 MfExec *
 mf_job_find_exec(MfJob *self, const char *key)
 {
+  mf_job_fetch(self);
   for (guint i = 0; i < self->execs->len; i++) {
     MfExec *exec = g_ptr_array_index(self->execs, i);
     if (g_strcmp0(exec->key, key) == 0)
@@ -360,6 +368,7 @@ mf_job_find_exec(MfJob *self, const char *key)
 GPtrArray *
 mf_job_get_execs(MfJob *self)
 {
+  mf_job_fetch(self);
   return self->execs;
 }
 
@@ -371,8 +380,7 @@ mf_job_finalize(GObject *object)
   g_clear_pointer(&self->template, mf_template_unref);
   g_clear_pointer(&self->image, mf_image_unref);
   g_clear_pointer(&self->console, mf_output_log_unref);
-  g_clear_pointer(&self->document, json_object_put);
-  g_ptr_array_unref(self->execs);
+  g_clear_pointer(&self->execs, g_ptr_array_unref);
   g_strfreev(self->console_tail);
   g_free(self->id);
   g_free(self->folder);

@@ -292,6 +292,7 @@ reap_sockets(MfScheduler *self)
   }
 }
 
+/* Of jobs that are over: those that are old, and of the others what memory need not have. */
 static void
 drop_old_records(MfScheduler *self)
 {
@@ -300,9 +301,12 @@ drop_old_records(MfScheduler *self)
   for (guint i = 0; i < entries->len; i++) {
     MfEntry *entry = g_ptr_array_index(entries, i);
     g_autoptr(GError) error = NULL;
-    if (entry->job->state != MF_JOB_FINISHED || entry->job->finished > oldest ||
-        entry->watchers > 0)
+    if (entry->job->state != MF_JOB_FINISHED || entry->watchers > 0)
       continue;
+    if (entry->job->finished > oldest) {
+      mf_job_file(entry->job);
+      continue;
+    }
     if (mf_record_remove(entry->job->folder, &error))
       mf_scheduler_remove(self, entry);
     else

@@ -203,6 +203,55 @@ test_load_finished(void)
   g_assert_cmpint(mf_output_reader_read(reader, buffer, sizeof buffer, NULL), ==, 5);
 }
 
+/* What memory lets go of is there again for who asks, however often; what the record lacks stays.
+ */
+static void
+test_filed(void)
+{
+  g_autoptr(MfJob) job = new_job("jobppppppp", "{\"name\":\"n\",\"exec\":{\"argv\":[\"true\"]}}");
+  mf_job_file(job);
+  g_assert_false(job->filed);
+  mf_exec_take_exit(mf_job_get_exec(job, 1), 3, 0, NULL);
+  mf_job_set_result(job, MF_RESULT_SYSTEM_FAILURE, -1, "for a reason");
+  mf_job_set_state(job, MF_JOB_STOPPING);
+  mf_job_set_state(job, MF_JOB_FINISHED);
+  g_autoptr(MfJson) before = mf_job_to_json(job);
+  for (int i = 0; i < 3; i++) {
+    mf_job_file(job);
+    g_assert_null(job->execs);
+    g_assert_null(job->reason);
+    g_assert_cmpstr(mf_job_get_name(job), ==, "n");
+    g_autoptr(MfJson) after = mf_job_to_json(job);
+    g_assert_true(json_object_equal(before, after));
+    g_assert_null(job->execs);
+    g_assert_cmpuint(mf_job_get_execs(job)->len, ==, 1);
+    g_assert_cmpint(mf_job_get_exec(job, 1)->exit_code, ==, 3);
+  }
+  g_autofree char *path = g_build_filename(job->folder, "record.json", NULL);
+  g_unlink(path);
+  mf_job_file(job);
+  g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "*its record cannot be read*");
+  g_assert_cmpuint(mf_job_get_execs(job)->len, ==, 0);
+  g_test_assert_expected_messages();
+  g_autoptr(MfJson) rest = mf_job_to_json(job);
+  g_assert_cmpstr(json_object_get_string(json_object_object_get(rest, "id")), ==, "jobppppppp");
+}
+
+/* A job whose last record could not be written is in memory alone. */
+static void
+test_not_filed(void)
+{
+  g_autoptr(MfJob) job = new_job("jobqqqqqqq", "{\"exec\":{\"argv\":[\"true\"]}}");
+  mf_job_set_state(job, MF_JOB_STOPPING);
+  g_autofree char *folder = g_steal_pointer(&job->folder);
+  job->folder = g_build_filename(directory, "nowhere", NULL);
+  g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "*its record is behind*");
+  mf_job_set_state(job, MF_JOB_FINISHED);
+  g_test_assert_expected_messages();
+  mf_job_file(job);
+  g_assert_false(job->filed);
+}
+
 static void
 test_damaged_records(void)
 {
@@ -394,6 +443,8 @@ main(int argc, char **argv)
   g_test_add_func("/job/load-running", test_load_running);
   g_test_add_func("/job/later-exec", test_later_exec);
   g_test_add_func("/job/load-finished", test_load_finished);
+  g_test_add_func("/job/filed", test_filed);
+  g_test_add_func("/job/not-filed", test_not_filed);
   g_test_add_func("/job/damaged", test_damaged_records);
   g_test_add_func("/job/stdin-window", test_stdin_window);
   g_test_add_func("/job/output", test_output_overlap_and_gap);
