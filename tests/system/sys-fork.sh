@@ -86,12 +86,12 @@ mayfly run --template tiny --memory 300MiB -- true </dev/null 2>/dev/null
 is "$(job "$(newest)" .how)" cold "a job with other wishes is booted"
 
 # A forked job survives the daemon.
-mayfly run --template tiny -- sh -c 'echo one; sleep 6; echo two; exit 4' </dev/null >"$logs/out" 2>/dev/null &
+mayfly run --template tiny -- sh -c 'echo one; sleep 6; echo two; exit 4' </dev/null >"$logs/long" 2>/dev/null &
 client=$!
-until_ok 60 test -s "$logs/out"
+until_ok 60 test -s "$logs/long"
 restart_mayflyd >/dev/null
 wait "$client"
-is "$? $(tr '\n' ' ' <"$logs/out")" "4 one two " "a forked job goes on when mayflyd restarts"
+is "$? $(tr '\n' ' ' <"$logs/long")" "4 one two " "a forked job goes on when mayflyd restarts"
 ok "the memory image is still there" until_ok 10 fork_is ready
 
 # A pool of forks.
