@@ -122,6 +122,18 @@ set_identity(xmlNode *domain, const MfDomainSpec *spec)
     mf_xml_replace(domain, "genid", NULL);
 }
 
+/* What the host's processor is called means nothing to an emulated one. With erms kernels copy by
+ * "rep movsb", which TCG does byte by byte; without, eight at a time. */
+static void
+set_emulated_cpu(xmlNode *domain)
+{
+  xmlNode *cpu = mf_xml_replace(domain, "cpu", NULL);
+  mf_xml_set(cpu, "mode", "maximum");
+  xmlNode *feature = mf_xml_add(cpu, "feature", NULL);
+  mf_xml_set(feature, "policy", "disable");
+  mf_xml_set(feature, "name", "erms");
+}
+
 static void
 set_resources(xmlNode *domain, const MfDomainSpec *spec)
 {
@@ -135,9 +147,8 @@ set_resources(xmlNode *domain, const MfDomainSpec *spec)
   mf_xml_replace_number(domain, "vcpu", spec->cpus);
   if (*cpuset != '\0')
     mf_xml_set(mf_xml_child(domain, "vcpu"), "cpuset", cpuset);
-  /* What the host's processor is called means nothing to an emulated one. */
   if (!spec->kvm)
-    mf_xml_set(mf_xml_replace(domain, "cpu", NULL), "mode", "maximum");
+    set_emulated_cpu(domain);
 }
 
 static gboolean

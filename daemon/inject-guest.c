@@ -72,6 +72,9 @@ configure(guestfs_h *g, const MfInjectPlan *plan, const char *appliance, gboolea
   if (guestfs_config(g, "-global", "scsi-hd.werror=report") != 0 ||
       guestfs_config(g, "-global", "scsi-hd.rerror=report") != 0)
     return FALSE;
+  /* As for machines (domain-xml.c). The last one counts. */
+  if (!plan->kvm && guestfs_config(g, "-cpu", "max,-erms") != 0)
+    return FALSE;
   return guestfs_add_drive_opts(g, plan->disk, GUESTFS_ADD_DRIVE_OPTS_READONLY, (int)readonly,
                                 GUESTFS_ADD_DRIVE_OPTS_FORMAT, "qcow2",
                                 GUESTFS_ADD_DRIVE_OPTS_CACHEMODE, "unsafe",
