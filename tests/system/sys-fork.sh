@@ -162,12 +162,6 @@ libvirtd_again() {
   kill -KILL "$(cat /run/libvirtd.pid)"
   until_ok 20 libvirt_is false && start_libvirtd && until_ok 60 libvirt_is true
 }
-id=$(post '{"template":"tiny","exec":{"argv":["echo","after all"]}}')
-until_ok 10 starting
-ok "libvirtd killed while a machine is forked" libvirtd_again
-wait_for "$id" finished
-is "$(job "$id" .result)" succeeded "the job runs"
-clean "$id" "it"
 begin_making libvirtd
 ok "libvirtd killed while a memory image is made" libvirtd_again
 ok "it is made after all" until_ok 180 fork_is ready
