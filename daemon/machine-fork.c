@@ -19,7 +19,6 @@
  * enough. Under load it is asked for again, a few times. */
 #define CLOCK_US   (40 * 1000)
 #define CLOCK_ASKS 5
-#define GIVE_AGAIN 2 /* seconds */
 
 static void
 step_clone(MfMachine *self)
@@ -147,39 +146,6 @@ ask(MfMachine *self, gboolean everything)
   self->asks++;
   mf_json_add(json, "time_ns", json_object_new_int64(g_get_real_time() * 1000));
   mf_machine_send(self, MF_FRAME_RESEED, json);
-}
-
-static gboolean
-on_give_again(gpointer data)
-{
-  MfMachine *self = data;
-  self->shrink.timer = 0;
-  mf_machine_give_memory(self);
-  return G_SOURCE_REMOVE;
-}
-
-/* libvirtd may be away just now, which is no reason to end a job: until it is back the guest gets
- * what it needs from its balloon by itself. */
-static void
-on_memory_given(GObject *source, GAsyncResult *result, gpointer data)
-{
-  g_autoptr(MfMachine) self = data;
-  g_autoptr(GError) error = NULL;
-  if (mf_hypervisor_set_memory_finish(MF_HYPERVISOR(source), result, &error) || self->stopping ||
-      self->down)
-    return;
-  g_info("machine %s cannot be given its memory yet: %s", self->id, error->message);
-  if (self->shrink.timer == 0)
-    self->shrink.timer = g_timeout_add_seconds(GIVE_AGAIN, on_give_again, self);
-}
-
-void
-mf_machine_give_memory(MfMachine *self)
-{
-  if (self->memory_image == NULL && !self->shrunk)
-    return;
-  mf_hypervisor_set_memory_async(self->host->hypervisor, self->id, self->grant.memory,
-                                 self->cancellable, on_memory_given, g_object_ref(self));
 }
 
 void

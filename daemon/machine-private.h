@@ -103,11 +103,11 @@ void mf_machine_step_port(MfMachine *self);
 void mf_machine_step_boot(MfMachine *self);
 /* machine-fork.c: the agent has greeted, with the token of the last request that it carried out. */
 void mf_machine_fork_greeted(MfMachine *self, const char *token);
-/* It waited or was saved small: with its job it gets all of its memory. */
-void mf_machine_give_memory(MfMachine *self);
 /* machine-shrink.c */
 void mf_machine_shrink_greeted(MfMachine *self, const char *token);
 void mf_machine_shrink_stop(MfMachine *self);
+/* It waited or was saved small: with its job it gets all of its memory. */
+void mf_machine_give_memory(MfMachine *self);
 /* machine-save.c: it is as small as it gets. @error: taken, or NULL */
 void mf_machine_save_shrunk(MfMachine *self, GError *error);
 /* machine-config.c: gives the job's config to the agent, before any exec. */

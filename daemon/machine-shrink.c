@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Machine: made small, because it is to wait for a job or to be saved. It waits until the guest
- * rests, lets it drop its caches, and takes what is free by the balloon.
+ * rests, lets it drop its caches, and takes what is free by the balloon; a job gets it again.
  */
 #include <string.h>
 
@@ -18,6 +18,7 @@
 #define MOST_LOOKS 90
 /* After what went wrong. */
 #define AGAIN_SECONDS 30
+#define GIVE_AGAIN    2 /* seconds */
 /* What is left free: to live on until the balloon gives back. */
 #define MARGIN (48ull << 20)
 /* The guest counts in pages, and gives what it can. */
@@ -187,4 +188,37 @@ mf_machine_shrink(MfMachine *self)
     return;
   enter(self, RESTING);
   look_again(self);
+}
+
+static gboolean
+on_give_again(gpointer data)
+{
+  MfMachine *self = data;
+  self->shrink.timer = 0;
+  mf_machine_give_memory(self);
+  return G_SOURCE_REMOVE;
+}
+
+/* libvirtd may be away just now, which is no reason to end a job: until it is back the guest gets
+ * what it needs from its balloon by itself. */
+static void
+on_memory_given(GObject *source, GAsyncResult *result, gpointer data)
+{
+  g_autoptr(MfMachine) self = data;
+  g_autoptr(GError) error = NULL;
+  if (mf_hypervisor_set_memory_finish(MF_HYPERVISOR(source), result, &error) || self->stopping ||
+      self->down)
+    return;
+  g_info("machine %s cannot be given its memory yet: %s", self->id, error->message);
+  if (self->shrink.timer == 0)
+    self->shrink.timer = g_timeout_add_seconds(GIVE_AGAIN, on_give_again, self);
+}
+
+void
+mf_machine_give_memory(MfMachine *self)
+{
+  if (self->memory_image == NULL && !self->shrunk)
+    return;
+  mf_hypervisor_set_memory_async(self->host->hypervisor, self->id, self->grant.memory,
+                                 self->cancellable, on_memory_given, g_object_ref(self));
 }
