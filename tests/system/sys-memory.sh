@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # A host that is short of memory: machines give back what they do not use and get it again, no job starts when things
-# are bad, and then the newest job that may be tried again ends rather than the host swapping. How short the host is,
-# is set by what should be available.
+# are bad, and then the newest job that may be tried again ends rather than the host swapping. What is
+# available is taken by a file in memory, or said to be too little by what should be.
 set -u
 # shellcheck source=tests/lib/mayfly-host.sh
 . "$(dirname "$(realpath "$0")")/../lib/mayfly-host.sh"
