@@ -148,16 +148,17 @@ send_output(MfExecTable *self, MfExec *exec)
     MfStream *window = &exec->out[turn].window;
     if (window->sent == window->end)
       continue;
-    uint8_t data[DATA_SIZE];
+    uint64_t left = window->end - window->sent;
     MfFrame frame = {
         .type = turn == 0 ? MF_FRAME_STDOUT : MF_FRAME_STDERR,
         .exec = exec->id,
         .offset = window->sent,
-        .payload = data,
+        .length = left < DATA_SIZE ? (uint32_t)left : DATA_SIZE,
     };
-    frame.length = (uint32_t)mf_stream_take(window, data, sizeof data);
-    mf_link_send(self->link, &frame);
-    return true;
+    uint8_t *payload = mf_link_begin(self->link, &frame);
+    if (payload != NULL)
+      mf_stream_take(window, payload, frame.length);
+    return payload != NULL;
   }
   return false;
 }

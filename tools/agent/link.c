@@ -68,8 +68,9 @@ open_link(MfLink *self, int64_t now)
     self->retry_at = now + (waited < 3000 ? 20 : waited < 60000 ? 100 : 1000);
 }
 
-static void
-append(MfLink *self, const void *data, size_t length)
+/* Room for @length more bytes in the queue. */
+static uint8_t *
+extend(MfLink *self, size_t length)
 {
   if (self->out_at == self->out_fill)
     self->out_at = self->out_fill = 0;
@@ -77,16 +78,16 @@ append(MfLink *self, const void *data, size_t length)
     self->out_room = (self->out_fill + length) * 2;
     self->out = mf_util_realloc(self->out, self->out_room);
   }
-  memcpy(self->out + self->out_fill, data, length);
+  uint8_t *room = self->out + self->out_fill;
   self->out_fill += length;
+  return room;
 }
 
 /* Zeros until the host's decoder cannot be inside of a frame that a former agent began. */
 static void
 flush_host(MfLink *self)
 {
-  MF_AUTO_FREE uint8_t *zeros = mf_util_alloc(MF_FRAME_FLUSH);
-  append(self, zeros, MF_FRAME_FLUSH);
+  memset(extend(self, MF_FRAME_FLUSH), 0, MF_FRAME_FLUSH);
   self->flushed = true;
 }
 
@@ -116,16 +117,22 @@ hang_up(MfLink *self)
   self->retry_at = mf_util_now_ms() + LISTEN_POLL_MS;
 }
 
+uint8_t *
+mf_link_begin(MfLink *self, const MfFrame *frame)
+{
+  if (!self->up)
+    return NULL;
+  uint8_t *room = extend(self, MF_FRAME_HEADER_SIZE + frame->length);
+  mf_frame_put_header(frame, room);
+  return room + MF_FRAME_HEADER_SIZE;
+}
+
 void
 mf_link_send(MfLink *self, const MfFrame *frame)
 {
-  if (!self->up)
-    return;
-  uint8_t header[MF_FRAME_HEADER_SIZE];
-  mf_frame_put_header(frame, header);
-  append(self, header, sizeof header);
-  if (frame->length > 0)
-    append(self, frame->payload, frame->length);
+  uint8_t *payload = mf_link_begin(self, frame);
+  if (payload != NULL && frame->length > 0)
+    memcpy(payload, frame->payload, frame->length);
 }
 
 /* Return: whether the connection still stands. */
