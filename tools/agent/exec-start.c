@@ -150,7 +150,8 @@ open_terminal(Start *start, MfExec *exec, MfDocument *document)
   return start->child[1] >= 0 && start->child[2] >= 0 && exec->in_fd >= 0;
 }
 
-/* Only our end does not block: the two ends of a pipe are different open files. */
+/* Only our end does not block: the two ends of a pipe are different open files. A writer is to find
+ * room for as much as we can take: with less it would wait for us again and again. */
 static bool
 open_pipe(int *ours, int *theirs, bool we_write)
 {
@@ -159,6 +160,7 @@ open_pipe(int *ours, int *theirs, bool we_write)
     return false;
   *ours = ends[we_write ? 1 : 0];
   *theirs = ends[we_write ? 0 : 1];
+  fcntl(*ours, F_SETPIPE_SZ, (int)MF_FRAME_WINDOW);
   return fcntl(*ours, F_SETFL, O_NONBLOCK) == 0;
 }
 
