@@ -126,22 +126,28 @@ look_later(MfScheduler *self)
         g_timeout_add((guint)CLAMP(left / 1000 + 1, BACKGROUND_MS, G_MAXINT), on_later, self);
 }
 
+void
+mf_scheduler_look(MfScheduler *self)
+{
+  if (!self->prepared || !self->cleared || self->reaping || self->host.accel == NULL ||
+      !mf_hypervisor_is_up(self->hypervisor))
+    return;
+  gboolean busy = mf_queue_length(self->queue) > 0;
+  g_autoptr(GPtrArray) templates = mf_template_load_all(self->config->template_directory, NULL);
+  /* A file that is wrong for now says nothing about the machines that there are. */
+  if (templates == NULL)
+    return;
+  mf_forks_look(self->forks, templates, busy);
+  mf_pool_look(self->pool, templates, busy);
+  look_later(self);
+}
+
 static gboolean
 on_background(gpointer data)
 {
   MfScheduler *self = data;
   self->background_timer = 0;
-  if (!self->prepared || !self->cleared || self->reaping || self->host.accel == NULL ||
-      !mf_hypervisor_is_up(self->hypervisor))
-    return G_SOURCE_REMOVE;
-  gboolean busy = mf_queue_length(self->queue) > 0;
-  g_autoptr(GPtrArray) templates = mf_template_load_all(self->config->template_directory, NULL);
-  /* A file that is wrong for now says nothing about the machines that there are. */
-  if (templates == NULL)
-    return G_SOURCE_REMOVE;
-  mf_forks_look(self->forks, templates, busy);
-  mf_pool_look(self->pool, templates, busy);
-  look_later(self);
+  mf_scheduler_look(self);
   return G_SOURCE_REMOVE;
 }
 

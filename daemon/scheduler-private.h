@@ -76,6 +76,8 @@ guint64 mf_scheduler_disk_free(MfScheduler *self);
 const char *mf_scheduler_problem(MfScheduler *self);
 /* scheduler-admit.c */
 void mf_scheduler_pump(MfScheduler *self);
+/* What is made ahead of need: memory images, pools. */
+void mf_scheduler_look(MfScheduler *self);
 /* Why a machine cannot be started ahead of need now, or NULL. @data: the scheduler. (transfer full)
  */
 char *mf_scheduler_why_not_ahead(const MfGrant *grant, gpointer data);

@@ -204,6 +204,8 @@ check_cleared(MfScheduler *self)
   if (self->cleared || self->leftovers > 0)
     return;
   self->cleared = TRUE;
+  /* Before the first job: its machine may be forked. */
+  mf_scheduler_look(self);
   mf_scheduler_pump(self);
 }
 

@@ -93,6 +93,8 @@ restart_mayflyd >/dev/null
 wait "$client"
 is "$? $(tr '\n' ' ' <"$logs/long")" "4 one two " "a forked job goes on when mayflyd restarts"
 ok "the memory image is still there" until_ok 10 fork_is ready
+restart_mayflyd >/dev/null
+is "$(tiny echo first) $(job "$(newest)" .how)" "first fork" "the first job after a restart is forked"
 
 # A pool of forks.
 sed -i 's/^fork=.*/&\npool=2/' "$template"
