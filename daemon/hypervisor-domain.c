@@ -5,9 +5,6 @@
 #include <libxml/parser.h>
 
 #define ID_MAX 64
-/* libvirt waits 30 s for a domain's job lock; a start or a save may hold it longer. */
-#define DESTROY_TRIES    6
-#define DESTROY_PAUSE_US (500 * 1000)
 
 gboolean
 mf_hypervisor_is_id(const char *id)
@@ -260,65 +257,6 @@ gboolean
 mf_hypervisor_set_memory_finish(MfHypervisor *self, GAsyncResult *r, GError **error)
 {
   return mf_hypervisor_call_finish(self, r, set_memory_work, error) != NULL;
-}
-
-/* --- destroy --- */
-
-/* Its own domain found again each time: between two tries it may have ended by itself. */
-static gboolean
-destroy_once(virConnectPtr connection, const char *id, gboolean *ret_again, GError **error)
-{
-  g_autoptr(GError) local = NULL;
-  g_autoptr(virDomain) domain = look_up(connection, id, &local);
-
-  *ret_again = FALSE;
-  if (domain == NULL && local == NULL)
-    return TRUE;
-  if (domain != NULL && virDomainDestroyFlags(domain, VIR_DOMAIN_DESTROY_DEFAULT) == 0)
-    return TRUE;
-  if (domain != NULL) {
-    int number = mf_hypervisor_take_error(&local, "machine %s cannot be destroyed", id);
-    /* Gone while we asked. */
-    if (number == VIR_ERR_NO_DOMAIN || number == VIR_ERR_OPERATION_INVALID)
-      return TRUE;
-    *ret_again = g_error_matches(local, MF_ERROR, MF_ERROR_BUSY);
-  }
-  g_propagate_error(error, g_steal_pointer(&local));
-  return FALSE;
-}
-
-/* The job lock is held by a start that is not done, or QEMU does not die of SIGKILL because its
- * disk does not answer. */
-static gboolean
-destroy_work(virConnectPtr connection, gpointer data, GCancellable *cancellable, GError **error)
-{
-  const char *id = data;
-
-  for (guint try = 1;; try++) {
-    g_autoptr(GError) local = NULL;
-    gboolean again = FALSE;
-    if (destroy_once(connection, id, &again, &local))
-      return TRUE;
-    if (!again || try >= DESTROY_TRIES || g_cancellable_is_cancelled(cancellable)) {
-      g_propagate_error(error, g_steal_pointer(&local));
-      return FALSE;
-    }
-    g_usleep(DESTROY_PAUSE_US);
-  }
-}
-
-void
-mf_hypervisor_destroy_async(MfHypervisor *self, const char *id, GCancellable *c,
-                            GAsyncReadyCallback cb, gpointer data)
-{
-  mf_hypervisor_call_async(self, MF_CONNECTION_DESTROY, destroy_work, g_strdup(id), g_free, c, cb,
-                           data);
-}
-
-gboolean
-mf_hypervisor_destroy_finish(MfHypervisor *self, GAsyncResult *r, GError **error)
-{
-  return mf_hypervisor_call_finish(self, r, destroy_work, error) != NULL;
 }
 
 /* --- list --- */

@@ -93,7 +93,10 @@ gboolean mf_hypervisor_set_memory_finish(MfHypervisor *self, GAsyncResult *r, GE
 /* ACPI power button; the end comes as a domain-event. */
 void mf_hypervisor_shutdown_async(MfHypervisor *self, const char *id, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
 gboolean mf_hypervisor_shutdown_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Own connection. Retries a held job lock. A domain that is not there is success; only after success is the QEMU process gone. */
+/*
+ * hypervisor-destroy.c, own connection. Retries a held job lock. A domain that is not there is success; only after success is the
+ * QEMU process gone. A libvirtd that was killed in the middle of a start may keep the domain all the same: it is listed for good.
+ */
 void mf_hypervisor_destroy_async(MfHypervisor *self, const char *id, GCancellable *c, GAsyncReadyCallback cb, gpointer data);
 gboolean mf_hypervisor_destroy_finish(MfHypervisor *self, GAsyncResult *r, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

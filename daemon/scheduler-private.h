@@ -55,8 +55,9 @@ struct _MfScheduler {
   gboolean prepared; /* libvirt has our pool and filters */
   gboolean recovered;
   gboolean reaping;
-  gboolean cleared; /* of the machines that nobody owned when we started */
-  guint leftovers;  /* of those, until then: being destroyed */
+  gboolean cleared;   /* of the machines that nobody owned when we started */
+  guint leftovers;    /* of those, until then: being destroyed */
+  GHashTable *reaped; /* ids of domains that nobody owned, since libvirtd came */
   MfSchedulerMemory memory;
   guint pump_idle, reap_timer, background_timer, later_timer;
   char *jobs_folder;

@@ -209,17 +209,41 @@ check_cleared(MfScheduler *self)
   mf_scheduler_pump(self);
 }
 
+typedef struct {
+  MfScheduler *scheduler;
+  char *id;
+} Reaped;
+
 static void
 on_reaped_domain(GObject *source, GAsyncResult *result, gpointer data)
 {
-  g_autoptr(MfScheduler) self = data;
+  Reaped *reaped = data;
+  g_autoptr(MfScheduler) self = reaped->scheduler;
+  g_autofree char *id = reaped->id;
   g_autoptr(GError) error = NULL;
-  if (!mf_hypervisor_destroy_finish(MF_HYPERVISOR(source), result, &error))
+  g_free(reaped);
+  if (!mf_hypervisor_destroy_finish(MF_HYPERVISOR(source), result, &error)) {
     g_info("a left-over domain stays for now: %s", error->message);
+    g_hash_table_remove(self->reaped, id);
+  }
   if (self->cleared)
     return;
   self->leftovers--;
   check_cleared(self);
+}
+
+/* Once for each time that libvirtd comes: what it still lists then it will not let go of. */
+static void
+reap_domain(MfScheduler *self, const char *id)
+{
+  if (!g_hash_table_add(self->reaped, g_strdup(id)))
+    return;
+  Reaped *reaped = g_new0(Reaped, 1);
+  reaped->scheduler = g_object_ref(self);
+  reaped->id = g_strdup(id);
+  g_message("domain %s%s belongs to no job: destroying it", MF_DOMAIN_PREFIX, id);
+  self->leftovers += !self->cleared;
+  mf_hypervisor_destroy_async(self->hypervisor, id, NULL, on_reaped_domain, reaped);
 }
 
 static void
@@ -252,12 +276,8 @@ on_reap_domains(GObject *source, GAsyncResult *result, gpointer data)
   if (domains == NULL)
     return;
   for (char **id = domains; *id != NULL; id++)
-    if (!is_owned(self, *id)) {
-      g_message("domain %s%s belongs to no job: destroying it", MF_DOMAIN_PREFIX, *id);
-      self->leftovers += !self->cleared;
-      mf_hypervisor_destroy_async(self->hypervisor, *id, NULL, on_reaped_domain,
-                                  g_object_ref(self));
-    }
+    if (!is_owned(self, *id))
+      reap_domain(self, *id);
   check_cleared(self);
   find_lost(self, (const char *const *)domains);
 }

@@ -342,6 +342,7 @@ on_connection(MfHypervisor *hypervisor, gboolean up, gpointer data)
 {
   MfScheduler *self = data;
   self->prepared = FALSE;
+  g_hash_table_remove_all(self->reaped);
   if (up)
     prepare(self);
   else
@@ -469,6 +470,7 @@ mf_scheduler_finalize(GObject *object)
   MfScheduler *self = MF_SCHEDULER(object);
   mf_queue_free(self->queue);
   g_hash_table_unref(self->by_id);
+  g_hash_table_unref(self->reaped);
   g_ptr_array_unref(self->entries);
   g_clear_pointer(&self->pool, mf_pool_free);
   g_clear_pointer(&self->forks, mf_forks_free);
@@ -502,5 +504,6 @@ mf_scheduler_init(MfScheduler *self)
   self->queue = mf_queue_new();
   self->entries = g_ptr_array_new_with_free_func(entry_free);
   self->by_id = g_hash_table_new(g_str_hash, g_str_equal);
+  self->reaped = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
   self->cancellable = g_cancellable_new();
 }

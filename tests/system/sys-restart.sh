@@ -97,6 +97,36 @@ kill_mayflyd
 clean "$id" "killed while it was stopped"
 is "$(job "$id" '"\(.result) \(.exit_code)"')" "failed 9" "its result stays"
 
+# libvirtd is killed in the middle of a start, before it knows QEMU: the next one takes that start for one that goes on, and
+# refuses to destroy the domain for good. The moment is too short to be hit, so what libvirtd has written by then is written
+# here: the state of a domain, without a process.
+stuck=$(post '{"template":"tiny","exec":{"argv":["sleep","600"]}}')
+until_ok 120 state_is "$stuck" running
+status=/run/libvirt/qemu/mayfly-$stuck.xml
+qemu=$(cat "/run/libvirt/qemu/mayfly-$stuck.pid")
+kill -KILL "$(cat /run/libvirtd.pid)"
+sed -i "s/<domstatus .*/<domstatus state='paused' reason='starting up' pid='0'>\n<job type='none' async='start' phase='none' flags='0x0'\/>/" "$status"
+kill -KILL "$qemu"
+until_ok 20 libvirt_is false
+ok "a libvirtd that was killed while it started a machine comes again" start_libvirtd
+until_ok 60 libvirt_is true
+listed() { virsh -q list --name | grep -qx "mayfly-$stuck"; }
+ok "and has the machine, of which nothing is left" listed
+wait_for "$stuck" finished 120
+is "$(job "$stuck" .result)" system-failure "its job ends all the same"
+is "$(find /var/lib/mayfly/overlays /run/mayfly/machines -name "*$stuck*")" "" "its disk and its sockets are gone"
+ok "its port is free" until_ok 20 ports_free
+ok "which is told, and what to do" grep -q "$status removed, and libvirtd started again" "$logs/mayflyd.log"
+id=$(post '{"template":"tiny","exec":{"argv":["echo","others"]}}')
+wait_for "$id" finished
+is "$(job "$id" .result)" succeeded "other jobs go on"
+kill "$(cat /run/libvirtd.pid)"
+until_ok 20 libvirt_is false
+rm "$status"
+ok "libvirtd without that state" start_libvirtd
+until_ok 60 libvirt_is true
+ok "has the machine no more" eval '! listed'
+
 rm -rf "$work"
 mayfly_down
 down_with_libvirtd

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of a domain, also of one that libvirt cannot end any more. */
+#include "daemon/hypervisor-private.h"
+
+#include <errno.h>
+#include <libxml/parser.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/auto.h"
+#include "daemon/domain-check.h"
+
+/* libvirt waits 30 s for a domain's job lock; a start or a save may hold it longer. */
+#define TRIES    6
+#define PAUSE_US (500 * 1000)
+/* After so many QEMU has been dead for half a minute, if it is. */
+#define TRIES_OF_DEAD 2
+
+/* Its own domain found again each time: between two tries it may have ended by itself. */
+static gboolean
+destroy_once(virConnectPtr connection, const char *id, gboolean *ret_again, GError **error)
+{
+  g_autoptr(GError) local = NULL;
+  g_autoptr(virDomain) domain = mf_hypervisor_find_domain(connection, id, &local);
+
+  *ret_again = FALSE;
+  if (g_error_matches(local, MF_ERROR, MF_ERROR_NOT_FOUND))
+    return TRUE;
+  if (domain != NULL && virDomainDestroyFlags(domain, VIR_DOMAIN_DESTROY_DEFAULT) == 0)
+    return TRUE;
+  if (domain != NULL) {
+    int number = mf_hypervisor_take_error(&local, "machine %s cannot be destroyed", id);
+    /* Gone while we asked. */
+    if (number == VIR_ERR_NO_DOMAIN || number == VIR_ERR_OPERATION_INVALID)
+      return TRUE;
+    *ret_again = g_error_matches(local, MF_ERROR, MF_ERROR_BUSY);
+  }
+  g_propagate_error(error, g_steal_pointer(&local));
+  return FALSE;
+}
+
+/* Nobody but QEMU listens there, for as long as it lives. */
+static gboolean
+is_dead_socket(const char *path)
+{
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  g_auto(MfFd) fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0 ||
+      g_strlcpy(address.sun_path, path, sizeof address.sun_path) >= sizeof address.sun_path)
+    return FALSE;
+  return connect(fd, (struct sockaddr *)&address, sizeof address) != 0 &&
+         (errno == ECONNREFUSED || errno == ENOENT);
+}
+
+/* FALSE: it lives, or that cannot be told. */
+static gboolean
+qemu_is_dead(virConnectPtr connection, const char *id)
+{
+  g_autoptr(virDomain) domain = mf_hypervisor_find_domain(connection, id, NULL);
+  char *xml = domain != NULL ? virDomainGetXMLDesc(domain, 0) : NULL;
+  xmlDoc *doc = xml != NULL
+                    ? xmlReadMemory(xml, (int)strlen(xml), NULL, NULL,
+                                    XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING)
+                    : NULL;
+  free(xml);
+  if (doc == NULL)
+    return FALSE;
+  guint dead = 0, sockets = 0;
+  xmlNode *devices = mf_xml_child(xmlDocGetRootElement(doc), "devices");
+  for (xmlNode *channel = mf_xml_child(devices, "channel"); channel != NULL;
+       channel = mf_xml_next(channel->next, "channel")) {
+    xmlNode *source = mf_xml_child(channel, "source");
+    g_autofree char *path = source != NULL ? mf_xml_attribute(source, "path") : NULL;
+    if (path == NULL)
+      continue;
+    sockets++;
+    dead += is_dead_socket(path);
+  }
+  xmlFreeDoc(doc);
+  return sockets > 0 && dead == sockets;
+}
+
+/*
+ * The job lock is held by a start that is not done; or QEMU does not die of SIGKILL because its
+ * disk does not answer; or a libvirtd that was killed in the middle of a start, and came again, has
+ * taken that start for one that goes on: it will not let go of the domain, of which nothing is
+ * left.
+ */
+static gboolean
+destroy_work(virConnectPtr connection, gpointer data, GCancellable *cancellable, GError **error)
+{
+  const char *id = data;
+
+  for (guint try = 1;; try++) {
+    g_autoptr(GError) local = NULL;
+    gboolean again = FALSE;
+    if (destroy_once(connection, id, &again, &local))
+      return TRUE;
+    if (again && try >= TRIES_OF_DEAD && qemu_is_dead(connection, id)) {
+      g_warning("%s; its QEMU is gone, but libvirtd keeps its name until it is ended, "
+                "/run/libvirt/qemu/" MF_DOMAIN_PREFIX "%s.xml removed, and libvirtd started again",
+                local->message, id);
+      return TRUE;
+    }
+    if (!again || try >= TRIES || g_cancellable_is_cancelled(cancellable)) {
+      g_propagate_error(error, g_steal_pointer(&local));
+      return FALSE;
+    }
+    g_usleep(PAUSE_US);
+  }
+}
+
+void
+mf_hypervisor_destroy_async(MfHypervisor *self, const char *id, GCancellable *c,
+                            GAsyncReadyCallback cb, gpointer data)
+{
+  mf_hypervisor_call_async(self, MF_CONNECTION_DESTROY, destroy_work, g_strdup(id), g_free, c, cb,
+                           data);
+}
+
+gboolean
+mf_hypervisor_destroy_finish(MfHypervisor *self, GAsyncResult *r, GError **error)
+{
+  return mf_hypervisor_call_finish(self, r, destroy_work, error) != NULL;
+}
