@@ -63,6 +63,7 @@ struct _MfMachine {
   gboolean own;     /* a fork that is no longer the same as the others */
   gboolean in_time; /* and its clock is right */
   gboolean did_not_wake;
+  gboolean lost_libvirt;
   char *work; /* folder that it is saved to */
   gboolean saving;
   struct {

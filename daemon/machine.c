@@ -72,6 +72,7 @@ mf_machine_step_done(MfMachine *self, GError *error)
     return;
   }
   if (failure != NULL) {
+    self->lost_libvirt = mf_error_code(failure) == MF_ERROR_UNAVAILABLE;
     self->did_not_wake = self->domain && mf_hypervisor_is_up(self->host->hypervisor);
     g_autofree char *reason =
         g_strdup_printf("%s: %s", self->steps[self->step].phase, failure->message);
@@ -214,6 +215,12 @@ gboolean
 mf_machine_did_not_wake(MfMachine *self)
 {
   return self->memory_image != NULL && self->did_not_wake;
+}
+
+gboolean
+mf_machine_lost_libvirt(MfMachine *self)
+{
+  return self->lost_libvirt;
 }
 
 const char *

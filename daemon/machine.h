@@ -60,6 +60,8 @@ void mf_machine_set_memory_image(MfMachine *self, MfMemoryImage *image);
 MfMemoryImage *mf_machine_get_memory_image(MfMachine *self);
 /* Of one that is down: it did not wake up, which is what its memory image may be to blame for. */
 gboolean mf_machine_did_not_wake(MfMachine *self);
+/* Its start failed because libvirtd went away meanwhile: another may not. */
+gboolean mf_machine_lost_libvirt(MfMachine *self);
 /* One that is up and waits for a job gives back what it does not use, until it gets one. */
 void mf_machine_shrink(MfMachine *self);
 /*

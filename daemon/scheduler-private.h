@@ -19,6 +19,7 @@ typedef struct {
   MfMachine *machine; /* NULL: queued or finished */
   gboolean counted;   /* its grant is in used */
   const char *again; /* why it goes back to the queue once its machine is gone; NULL: it does not */
+  guint lost;        /* machines that libvirtd went away from while they started */
   gboolean boots;    /* its fork failed: it is not tried again */
   gboolean loaded;   /* from its record, and not yet gone on with */
   guint watchers;

@@ -7,6 +7,8 @@
 #include "daemon/units.h"
 
 #define TAIL_LINES 40
+/* Starts of a job that may be what libvirtd does not live through. */
+#define MOST_LOST 3
 
 static gboolean on_deadline(gpointer data);
 
@@ -206,6 +208,13 @@ on_down(MfMachine *machine, const char *reason, gpointer data)
 {
   MfEntry *entry = data;
   MfMemoryImage *memory = mf_machine_get_memory_image(machine);
+  if (entry->job->state == MF_JOB_STARTING && mf_machine_lost_libvirt(machine) &&
+      entry->lost++ < MOST_LOST) {
+    mf_entry_log(entry, "could not be started: %s", reason);
+    entry->again = "libvirtd went away while its machine was starting";
+    mf_machine_stop(machine, FALSE);
+    return;
+  }
   if (memory == NULL || entry->job->state != MF_JOB_STARTING) {
     mf_entry_end(entry, MF_RESULT_SYSTEM_FAILURE, -1, reason);
     return;

@@ -97,6 +97,19 @@ kill_mayflyd
 clean "$id" "killed while it was stopped"
 is "$(job "$id" '"\(.result) \(.exit_code)"')" "failed 9" "its result stays"
 
+# libvirtd is killed while it does something for a machine that starts.
+kill -STOP "$(cat /run/libvirtd.pid)"
+id=$(post '{"template":"tiny","exec":{"argv":["echo","again"]}}')
+ok "a machine is started" until_ok 20 in_phase "$id" "cloning the disk"
+kill -KILL "$(cat /run/libvirtd.pid)"
+until_ok 20 libvirt_is false
+ok "libvirtd comes again" start_libvirtd
+until_ok 60 libvirt_is true
+wait_for "$id" finished
+is "$(job "$id" .result)" succeeded "its job is started again"
+is "$(api GET "/v1/jobs/$id/execs/1/output")" again "and its command runs once"
+clean "$id" "a start without libvirtd"
+
 # libvirtd is killed in the middle of a start, before it knows QEMU: the next one takes that start for one that goes on, and
 # refuses to destroy the domain for good. The moment is too short to be hit, so what libvirtd has written by then is written
 # here: the state of a domain, without a process.
