@@ -123,8 +123,11 @@ void mf_job_fetch(MfJob *self);
 /* Records, then emits "state-changed". A record that cannot be written is logged; the transition
  * stands: the job must go on to its end. */
 void mf_job_set_state(MfJob *self, MfJobState state);
-/* From starting back to queued, as if it had never left. */
-void mf_job_start_over(MfJob *self);
+/*
+ * From starting back to queued, as if it had never left; but libvirtd may keep name and UUID of its machine for good
+ * (hypervisor-destroy.c), so both are new. @machine: its name, taken.
+ */
+void mf_job_start_over(MfJob *self, char *machine);
 /* Writes the record without a change of state. */
 void mf_job_save(MfJob *self);
 void mf_job_emit_changed(MfJob *self);

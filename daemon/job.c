@@ -215,8 +215,12 @@ mf_job_set_state(MfJob *self, MfJobState state)
 }
 
 void
-mf_job_start_over(MfJob *self)
+mf_job_start_over(MfJob *self, char *machine)
 {
+  g_free(self->machine);
+  self->machine = machine;
+  g_free(self->uuid);
+  self->uuid = g_uuid_string_random();
   g_clear_pointer(&self->port, g_free);
   g_clear_pointer(&self->ip, g_free);
   self->started = 0;

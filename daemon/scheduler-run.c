@@ -255,10 +255,7 @@ on_gone(MfMachine *machine, gpointer data)
   g_signal_handlers_disconnect_by_data(entry->machine, entry);
   g_clear_object(&entry->machine);
   mf_scheduler_count(entry, FALSE);
-  /* libvirtd may have kept the name of the one before (hypervisor-destroy.c). */
-  g_free(entry->job->machine);
-  entry->job->machine = mf_machine_new_id();
-  mf_job_start_over(entry->job);
+  mf_job_start_over(entry->job, mf_machine_new_id());
   mf_entry_log(entry, "queued again: %s", again);
   mf_scheduler_requeue(entry);
   mf_scheduler_pump(entry->scheduler);
