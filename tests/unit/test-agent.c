@@ -338,6 +338,16 @@ test_environment(void)
   agent_host_expect_output(host, 1, 0, "caf\xe9 \xff=|/tmp|/usr|");
 }
 
+/* The agent itself is a batch, which its commands must not inherit: 41 is proc(5)'s policy. */
+static void
+test_policy(void)
+{
+  g_autoptr(AgentHost) host = agent_host_new();
+  run(host, 1, "{\"argv\":[\"cut\",\"-d\",\" \",\"-f\",\"41\",\"/proc/self/stat\"]}");
+  agent_host_expect_exit(host, 1, "code 0");
+  agent_host_expect_output(host, 1, 0, "0\n");
+}
+
 /* 200 kB, more than one frame holds and more than one argument may. */
 static void
 test_large_document(void)
@@ -463,6 +473,7 @@ main(int argc, char **argv)
   g_test_add_func("/agent/scripts", test_scripts);
   g_test_add_func("/agent/cannot-start", test_cannot_start);
   g_test_add_func("/agent/environment", test_environment);
+  g_test_add_func("/agent/policy", test_policy);
   g_test_add_func("/agent/large-document", test_large_document);
   g_test_add_func("/agent/straggler", test_straggler);
   g_test_add_func("/agent/host-restarts-in-a-frame", test_host_restarts_in_a_frame);

@@ -52,12 +52,13 @@ protect_from_oom(void)
 }
 
 /* A command that writes wakes us: were we to take the processor from it at once, each of its lines
- * would cost two switches and a frame. As a batch we read what has come together. */
+ * would cost two switches and a frame. As a batch we read what has come together. What we start is
+ * none (spawn.c). */
 static void
 let_writers_go_on(void)
 {
   struct sched_param none = {0};
-  sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none);
+  sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
 /* 0, 1 and 2 must be something, or the next files opened would become standard streams. */

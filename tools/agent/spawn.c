@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -149,6 +150,8 @@ close_all_but(int keep)
 
 static void __attribute__((noreturn)) run_monitor(const MfSpawn *spawn, int report_fd)
 {
+  struct sched_param none = {0};
+  sched_setscheduler(0, SCHED_OTHER, &none);
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   prctl(PR_SET_NAME, "mayfly-monitor");
   pid_t child = fork();
