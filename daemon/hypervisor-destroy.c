@@ -2,20 +2,14 @@
 /* The end of a domain, also of one that libvirt cannot end any more. */
 #include "daemon/hypervisor-private.h"
 
-#include <errno.h>
 #include <libxml/parser.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include <string.h>
 
-#include "daemon/auto.h"
 #include "daemon/domain-check.h"
 
 /* libvirt waits 30 s for a domain's job lock; a start or a save may hold it longer. */
 #define TRIES    6
 #define PAUSE_US (500 * 1000)
-/* After so many QEMU has been dead for half a minute, if it is. */
-#define TRIES_OF_DEAD 2
 
 /* Its own domain found again each time: between two tries it may have ended by itself. */
 static gboolean
@@ -40,25 +34,26 @@ destroy_once(virConnectPtr connection, const char *id, gboolean *ret_again, GErr
   return FALSE;
 }
 
-/* Nobody but QEMU listens there, for as long as it lives. */
+/* Whether a socket of that name is open, even if its file was removed. Nobody but libvirt, for
+ * QEMU, opens one there. */
 static gboolean
-is_dead_socket(const char *path)
+is_open(const char *path)
 {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  g_auto(MfFd) fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0 ||
-      g_strlcpy(address.sun_path, path, sizeof address.sun_path) >= sizeof address.sun_path)
-    return FALSE;
-  return connect(fd, (struct sockaddr *)&address, sizeof address) != 0 &&
-         (errno == ECONNREFUSED || errno == ENOENT);
+  g_autofree char *all = NULL;
+  g_autofree char *end = g_strconcat(" ", path, "\n", NULL);
+  return !g_file_get_contents("/proc/net/unix", &all, NULL, NULL) || strstr(all, end) != NULL;
 }
 
-/* FALSE: it lives, or that cannot be told. */
+/* One that libvirt is starting for good. FALSE: QEMU may live. */
 static gboolean
-qemu_is_dead(virConnectPtr connection, const char *id)
+is_dead_start(virConnectPtr connection, const char *id)
 {
   g_autoptr(virDomain) domain = mf_hypervisor_find_domain(connection, id, NULL);
-  char *xml = domain != NULL ? virDomainGetXMLDesc(domain, 0) : NULL;
+  int state = VIR_DOMAIN_NOSTATE, reason = 0;
+  if (domain == NULL || virDomainGetState(domain, &state, &reason, 0) < 0 ||
+      state != VIR_DOMAIN_PAUSED || reason != VIR_DOMAIN_PAUSED_STARTING_UP)
+    return FALSE;
+  char *xml = virDomainGetXMLDesc(domain, 0);
   xmlDoc *doc = xml != NULL
                     ? xmlReadMemory(xml, (int)strlen(xml), NULL, NULL,
                                     XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING)
@@ -66,19 +61,17 @@ qemu_is_dead(virConnectPtr connection, const char *id)
   free(xml);
   if (doc == NULL)
     return FALSE;
-  guint dead = 0, sockets = 0;
+  guint open = 0, sockets = 0;
   xmlNode *devices = mf_xml_child(xmlDocGetRootElement(doc), "devices");
   for (xmlNode *channel = mf_xml_child(devices, "channel"); channel != NULL;
        channel = mf_xml_next(channel->next, "channel")) {
     xmlNode *source = mf_xml_child(channel, "source");
     g_autofree char *path = source != NULL ? mf_xml_attribute(source, "path") : NULL;
-    if (path == NULL)
-      continue;
-    sockets++;
-    dead += is_dead_socket(path);
+    sockets += path != NULL;
+    open += path != NULL && is_open(path);
   }
   xmlFreeDoc(doc);
-  return sockets > 0 && dead == sockets;
+  return sockets > 0 && open == 0;
 }
 
 /*
@@ -97,7 +90,7 @@ destroy_work(virConnectPtr connection, gpointer data, GCancellable *cancellable,
     gboolean again = FALSE;
     if (destroy_once(connection, id, &again, &local))
       return TRUE;
-    if (again && try >= TRIES_OF_DEAD && qemu_is_dead(connection, id)) {
+    if (again && is_dead_start(connection, id)) {
       g_warning("%s; its QEMU is gone, but libvirtd keeps its name until it is ended, "
                 "/run/libvirt/qemu/" MF_DOMAIN_PREFIX "%s.xml removed, and libvirtd started again",
                 local->message, id);
