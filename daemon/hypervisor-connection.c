@@ -104,16 +104,23 @@ schedule_reconnect(MfHypervisor *self)
   self->reconnect_source = g_timeout_add(self->backoff_ms, on_reconnect, self);
 }
 
-/* Main context, from libvirt's event loop: the connection must not be closed in here. */
-static void
-on_connection_closed(virConnectPtr connection, int reason, void *user_data)
-{
-  MfLink *link = user_data;
+typedef struct {
+  MfLink *link;
+  int reason;
+} Closed;
 
+static gboolean
+on_closed_told(gpointer user_data)
+{
+  Closed *closed = user_data;
+  g_autoptr(MfLink) link = closed->link;
+  int reason = closed->reason;
+
+  g_free(closed);
   link->closed = TRUE;
   MfHypervisor *self = mf_link_get_owner(link);
   if (self == NULL)
-    return;
+    return G_SOURCE_REMOVE;
   const char *why = reason == VIR_CONNECT_CLOSE_REASON_KEEPALIVE ? "it stopped answering"
                                                                  : "it closed the connection";
   g_autofree char *problem =
@@ -124,6 +131,17 @@ on_connection_closed(virConnectPtr connection, int reason, void *user_data)
   mf_hypervisor_set_down(self, problem);
   self->backoff_ms = 0;
   schedule_reconnect(self);
+  return G_SOURCE_REMOVE;
+}
+
+/* On the main context from libvirt's event loop, or on the worker whose call found out. */
+static void
+on_connection_closed(virConnectPtr connection, int reason, void *user_data)
+{
+  Closed *closed = g_new0(Closed, 1);
+  closed->link = mf_link_ref(user_data);
+  closed->reason = reason;
+  g_idle_add_full(G_PRIORITY_DEFAULT, on_closed_told, closed, NULL);
 }
 
 /* Worker. */
