@@ -72,8 +72,11 @@ mf_machine_step_done(MfMachine *self, GError *error)
     return;
   }
   if (failure != NULL) {
-    self->lost_libvirt = mf_error_code(failure) == MF_ERROR_UNAVAILABLE;
-    self->did_not_wake = self->domain && mf_hypervisor_is_up(self->host->hypervisor);
+    MfTiming timing = self->steps[self->step].timing;
+    self->lost_libvirt = mf_error_code(failure) == MF_ERROR_UNAVAILABLE &&
+                         (timing == MF_TIMING_CLONE || timing == MF_TIMING_START);
+    self->did_not_wake =
+        self->domain && !self->lost_libvirt && mf_hypervisor_is_up(self->host->hypervisor);
     g_autofree char *reason =
         g_strdup_printf("%s: %s", self->steps[self->step].phase, failure->message);
     mf_machine_fail(self, reason);
