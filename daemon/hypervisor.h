@@ -5,7 +5,7 @@
  * The hypervisor: everything that is asked of libvirt. hypervisor-*.c alone include <libvirt/…>. Every call is asynchronous: it
  * blocks a worker, at most 4 at a time per connection, never the main loop, and answers on the main context. There are
  * three connections (events, control, destroy), re-opened with back-off when libvirtd goes; a call made meanwhile fails with UNAVAILABLE.
- * Domains are named "mayfly-<job id>", are transient, and carry metadata in our namespace; nothing else is ever touched.
+ * Domains are named "mayfly-<machine id>", are transient, and carry metadata in our namespace; nothing else is ever touched.
  */
 
 #include <gio/gio.h>

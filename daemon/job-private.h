@@ -70,7 +70,7 @@ struct _MfJob {
   const char *phase; /* static text */
   guint position;
   char *queued_for;
-  char *machine; /* id of its machine: its own, unless one was waiting */
+  char *machine; /* its machine's: its own id, unless one was waiting or it was started again */
   char *ip, *port, *uuid;
   char *agent; /* which one greeted last: another knows nothing of our execs */
   const char *accel;
@@ -124,8 +124,8 @@ void mf_job_fetch(MfJob *self);
  * stands: the job must go on to its end. */
 void mf_job_set_state(MfJob *self, MfJobState state);
 /*
- * From starting back to queued, as if it had never left; but libvirtd may keep name and UUID of its machine for good
- * (hypervisor-destroy.c), so both are new. @machine: its name, taken.
+ * From starting back to queued, as if it had never left; but libvirtd may keep name and UUID of its
+ * machine for good (hypervisor-destroy.c), so both are new. @machine: its name, taken.
  */
 void mf_job_start_over(MfJob *self, char *machine);
 /* Writes the record without a change of state. */

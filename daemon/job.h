@@ -37,7 +37,7 @@ gboolean mf_exec_resize(MfExec *self, guint rows, guint cols, GError **error) G_
 /* Job: signals "state-changed" (after it was recorded), "changed" (position, phase, keep, exec added). */
 const char *mf_job_get_id(MfJob *self);
 const char *mf_job_get_name(MfJob *self); /* or NULL */
-const char *mf_job_get_machine(MfJob *self); /* id of its machine: its own, unless one was waiting */
+const char *mf_job_get_machine(MfJob *self); /* id of its machine: its own, unless one was waiting or it was started again */
 uid_t mf_job_get_owner(MfJob *self);
 const char *mf_job_get_owner_name(MfJob *self); /* NULL: the uid has none */
 MfJobState mf_job_get_state(MfJob *self);

@@ -289,7 +289,7 @@ on_reap_overlays(GObject *source, GAsyncResult *result, gpointer data)
   g_auto(GStrv) overlays = mf_hypervisor_list_overlays_finish(MF_HYPERVISOR(source), result, NULL);
   for (char **id = overlays; id != NULL && *id != NULL; id++)
     if (!is_owned(self, *id)) {
-      g_message("overlay of job %s belongs to no job: removing it", *id);
+      g_message("overlay of machine %s belongs to no job: removing it", *id);
       mf_hypervisor_delete_overlay_async(self->hypervisor, *id, NULL, on_reaped_overlay, NULL);
     }
 }

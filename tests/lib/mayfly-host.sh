@@ -131,10 +131,13 @@ ports_free() {
 
 # What of job $1's machine is on the host, one thing a line.
 remains() {
-  local tap
-  virsh -q list --all --name | grep -F "mayfly-$1"
-  find /var/lib/mayfly/overlays /run/mayfly/machines -name "*$1*"
-  grep -lsa "guest=mayfly-$1" /proc/[0-9]*/cmdline
+  local machine
+  # The second is not the job's own name if it was started again.
+  for machine in "$1" "$(job "$1" .machine)"; do
+    virsh -q list --all --name | grep -F "mayfly-$machine"
+    find /var/lib/mayfly/overlays /run/mayfly/machines -name "*$machine*"
+    grep -lsa "guest=mayfly-$machine" /proc/[0-9]*/cmdline
+  done
   find "/var/lib/mayfly/jobs/$1" -name 'secrets*'
   grep -rlsF -- "$secret" /var/lib/mayfly/jobs "$logs" /run/mayfly /run/libvirt /var/log/libvirt /etc/libvirt
   api GET /v1/info | jq -r --arg id "$1" '.network.ports[] | select(.job == $id or .problem != null) | "port " + .tap'

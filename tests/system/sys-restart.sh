@@ -129,6 +129,7 @@ wait_for "$id" finished 180
 is "$(job "$id" .result)" succeeded "its job is started again in another"
 is "$(api GET "/v1/jobs/$id/execs/1/output")" "after all" "and its command runs"
 ok "the name stays" listed
+ok "which is not that of the other" test "$(job "$id" .machine)" != "$id"
 is "$(find /var/lib/mayfly/overlays /run/mayfly/machines -mindepth 1)" "" "no disk and no socket does"
 ok "nor a port" until_ok 20 ports_free
 ok "which is told, and what to do" grep -q "$status removed, and libvirtd started again" "$logs/mayflyd.log"
