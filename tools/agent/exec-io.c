@@ -116,11 +116,12 @@ throw_away(MfExecOutput *output)
   }
 }
 
+/* As much as there is at once: a writer that finds room takes the processor from us. */
 static void
 read_output(MfExec *self, MfExecOutput *output, int64_t now)
 {
   for (int reads = 0; reads < READS_A_ROUND && mf_stream_room(&output->window) > 0; reads++) {
-    ssize_t got = mf_stream_fill(&output->window, output->fd, READ_SIZE);
+    ssize_t got = mf_stream_fill(&output->window, output->fd, MF_FRAME_WINDOW);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
       return;
     /* A terminal ends with EIO, when the last process has closed it. */
