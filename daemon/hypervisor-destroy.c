@@ -2,10 +2,7 @@
 /* The end of a domain, also of one that libvirt cannot end any more. */
 #include "daemon/hypervisor-private.h"
 
-#include <libxml/parser.h>
 #include <string.h>
-
-#include "daemon/domain-check.h"
 
 /* libvirt waits 30 s for a domain's job lock; a start or a save may hold it longer. */
 #define TRIES    6
@@ -34,14 +31,13 @@ destroy_once(virConnectPtr connection, const char *id, gboolean *ret_again, GErr
   return FALSE;
 }
 
-/* Whether a socket of that name is open, even if its file was removed. Nobody but libvirt, for
- * QEMU, opens one there. */
+/* QEMU's sockets are in folders named after the machine, and open as long as it lives, even if
+ * their files were removed. */
 static gboolean
-is_open(const char *path)
+has_sockets(const char *id)
 {
   g_autofree char *all = NULL;
-  g_autofree char *end = g_strconcat(" ", path, "\n", NULL);
-  return !g_file_get_contents("/proc/net/unix", &all, NULL, NULL) || strstr(all, end) != NULL;
+  return !g_file_get_contents("/proc/net/unix", &all, NULL, NULL) || strstr(all, id) != NULL;
 }
 
 /* One that libvirt is starting for good. FALSE: QEMU may live. */
@@ -50,28 +46,8 @@ is_dead_start(virConnectPtr connection, const char *id)
 {
   g_autoptr(virDomain) domain = mf_hypervisor_find_domain(connection, id, NULL);
   int state = VIR_DOMAIN_NOSTATE, reason = 0;
-  if (domain == NULL || virDomainGetState(domain, &state, &reason, 0) < 0 ||
-      state != VIR_DOMAIN_PAUSED || reason != VIR_DOMAIN_PAUSED_STARTING_UP)
-    return FALSE;
-  char *xml = virDomainGetXMLDesc(domain, 0);
-  xmlDoc *doc = xml != NULL
-                    ? xmlReadMemory(xml, (int)strlen(xml), NULL, NULL,
-                                    XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING)
-                    : NULL;
-  free(xml);
-  if (doc == NULL)
-    return FALSE;
-  guint open = 0, sockets = 0;
-  xmlNode *devices = mf_xml_child(xmlDocGetRootElement(doc), "devices");
-  for (xmlNode *channel = mf_xml_child(devices, "channel"); channel != NULL;
-       channel = mf_xml_next(channel->next, "channel")) {
-    xmlNode *source = mf_xml_child(channel, "source");
-    g_autofree char *path = source != NULL ? mf_xml_attribute(source, "path") : NULL;
-    sockets += path != NULL;
-    open += path != NULL && is_open(path);
-  }
-  xmlFreeDoc(doc);
-  return sockets > 0 && open == 0;
+  return domain != NULL && virDomainGetState(domain, &state, &reason, 0) == 0 &&
+         state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_STARTING_UP && !has_sockets(id);
 }
 
 /*
