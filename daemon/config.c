@@ -181,7 +181,7 @@ static const MfKeyTable table = {keys, G_N_ELEMENTS(keys)};
 static MfConfig *
 new_with_defaults(void)
 {
-  MfConfig *self = g_new0(MfConfig, 1);
+  MfConfig *self = g_atomic_rc_box_new0(MfConfig);
   mf_key_table_set_defaults(&table, self);
   g_free(self->filter_directory);
   self->filter_directory = mf_path_data("filters");
@@ -322,11 +322,21 @@ mf_config_dump(const MfConfig *self, gboolean commented)
       body, NULL);
 }
 
+MfConfig *
+mf_config_ref(const MfConfig *self)
+{
+  return g_atomic_rc_box_acquire((MfConfig *)self);
+}
+
+static void
+clear(gpointer self)
+{
+  mf_key_table_clear(&table, self);
+}
+
 void
 mf_config_free(MfConfig *self)
 {
-  if (self == NULL)
-    return;
-  mf_key_table_clear(&table, self);
-  g_free(self);
+  if (self != NULL)
+    g_atomic_rc_box_release_full(self, clear);
 }

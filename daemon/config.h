@@ -74,5 +74,7 @@ const MfKeyTable *mf_config_table(void);
 /* mf_config_dump() - the effective configuration as a key file; @commented: the shipped form, with meanings. (transfer full) */
 char *mf_config_dump(const MfConfig *self, gboolean commented);
 
+/* For who may outlive the owner, on any thread. (transfer full): given back by mf_config_free(). */
+MfConfig *mf_config_ref(const MfConfig *self);
 void mf_config_free(MfConfig *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfConfig, mf_config_free)

@@ -41,7 +41,7 @@ static void schedule_pass(gpointer data);
 
 /* The thread has what it needs by itself: the service may end before libvirt answers. */
 typedef struct {
-  const MfConfig *config;
+  MfConfig *config;
   MfPortTable *ports;
   char *done;
 } Ask;
@@ -50,6 +50,7 @@ static void
 ask_free(gpointer data)
 {
   Ask *ask = data;
+  mf_config_free(ask->config);
   mf_port_table_free(ask->ports);
   g_free(ask->done);
   g_free(ask);
@@ -93,7 +94,7 @@ ask_libvirt(Service *self)
   if (self->asking || (self->asked_at != 0 && now - self->asked_at < pause))
     return;
   Ask *ask = g_new0(Ask, 1);
-  ask->config = mf_netd_config(self->netd);
+  ask->config = mf_config_ref(mf_netd_config(self->netd));
   ask->ports = mf_port_table_new(ask->config, NULL);
   self->asking = TRUE;
   mf_netd_set_network_busy(self->netd, TRUE);
