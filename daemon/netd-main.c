@@ -12,6 +12,9 @@
 #include "daemon/netd.h"
 #include "daemon/paths.h"
 
+#define LOCK_TRIES    60
+#define LOCK_PAUSE_US 50000
+
 static struct {
   char *config;
   gboolean once, check, json, down, force, version;
@@ -49,6 +52,21 @@ print_problems(const MfNetdState *state)
   return problems[0] != NULL ? 1 : 0;
 }
 
+/* One that was just told to end may still be at it. */
+static gboolean
+take_lock(int fd)
+{
+  for (int i = 0; i < LOCK_TRIES; i++) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+      return TRUE;
+    if (errno != EWOULDBLOCK)
+      return FALSE;
+    g_usleep(LOCK_PAUSE_US);
+  }
+  errno = EWOULDBLOCK;
+  return FALSE;
+}
+
 /* Held until the process ends: two of us would undo each other's work. */
 static gboolean
 lock(const MfConfig *config, GError **error)
@@ -61,7 +79,7 @@ lock(const MfConfig *config, GError **error)
     return FALSE;
   }
   g_auto(MfFd) fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+  if (fd < 0 || !take_lock(fd)) {
     g_set_error(error, MF_ERROR, MF_ERROR_CONFLICT,
                 errno == EWOULDBLOCK
                     ? "another mayfly-netd runs; stop it first, with 'systemctl stop mayfly-netd'"
