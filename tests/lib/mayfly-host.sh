@@ -71,10 +71,14 @@ mayfly_down() {
   halt mayfly-netd
 }
 
+netd_down() {
+  /usr/libexec/mayfly/mayfly-netd --down || { service_log mayfly-netd; return 1; }
+}
+
 # For a test that put a libvirtd of its own into the place of test-host's, after mayfly_down.
 down_with_libvirtd() {
   # Its network's dnsmasq goes only if the network goes first.
-  ok "mayfly-netd --down" /usr/libexec/mayfly/mayfly-netd --down
+  ok "mayfly-netd --down" netd_down
   halt libvirtd
   halt virtlogd
 }

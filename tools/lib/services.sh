@@ -7,9 +7,10 @@
 by_hand=/run/mayfly-quickstart
 
 # starttime PID: in clock ticks since boot; empty if there is no such process, or one that has ended and was not yet
-# waited for. The name in stat may hold blanks.
+# waited for. The name in stat may hold blanks. A process whose first thread has ended is a zombie already, but has its
+# files and locks until the last one has ($18: how many there are).
 starttime() {
-  sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'
+  sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" || $18 > 1 { print $20 }'
 }
 
 # alive NAME: is what was started as NAME still that process?
@@ -34,11 +35,11 @@ halt() {
   if alive "$1"; then
     read -r pid _ <"$by_hand/$1.pid"
     kill -TERM "$pid"
-    for ((i = 0; i < 150; i++)); do
+    for ((i = 0; i < 200; i++)); do
       alive "$1" || break
+      [ "$i" != 150 ] || { echo "$1 does not end: killing it" >&2; kill -KILL -- "-$pid"; }
       sleep 0.1
     done
-    ! alive "$1" || kill -KILL -- "-$pid"
   fi
   rm -f "$by_hand/$1.pid"
 }
