@@ -9,6 +9,9 @@
 #include "daemon/filter-set.h"
 #include "daemon/netd-run.h"
 
+#define TABLE  "mayfly_guard"
+#define WANTED "mayfly_guard_wanted"
+
 struct MfNetdGuard {
   char *text;
   char *text_sum;
@@ -111,46 +114,83 @@ mf_netd_guard_free(MfNetdGuard *self)
   g_free(self);
 }
 
-/* The name of what is in the kernel now, made from what we wanted and what nft says there is. NULL:
- * no table. */
 static char *
-fingerprint(const MfNetdGuard *self, GError **error)
+replaced(const char *text, const char *find, const char *replacement)
 {
-  static const char *const list[] = {"nft",  "--stateless",  "list", "table",
-                                     "inet", "mayfly_guard", NULL};
-  g_autofree char *listing = NULL;
-  if (!mf_netd_run(list, NULL, &listing, error))
-    return NULL;
-  g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, listing, -1);
+  g_autoptr(GString) result = g_string_new(text);
+  g_string_replace(result, find, replacement, 0);
+  return g_string_free(g_steal_pointer(&result), FALSE);
+}
+
+/* The name of a guard: what we wanted, and what nft says of it, but for empty lines. */
+static char *
+fingerprint(const MfNetdGuard *self, const char *listing)
+{
+  g_autofree char *dense = replaced(listing, "\n\n", "\n");
+  g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, dense, -1);
   return g_strdup_printf("%s %s\n", self->text_sum, sum);
+}
+
+/* (transfer full): NULL: no table. */
+static char *
+list_table(const char *table, GError **error)
+{
+  const char *const list[] = {"nft", "--stateless", "list", "table", "inet", table, NULL};
+  char *listing = NULL;
+  return mf_netd_run(list, NULL, &listing, error) ? listing : NULL;
 }
 
 char *
 mf_netd_guard_problem(MfNetdGuard *self)
 {
   g_autoptr(GError) error = NULL;
-  g_autofree char *have = fingerprint(self, &error);
-  if (have == NULL)
+  g_autofree char *listing = list_table(TABLE, &error);
+  if (listing == NULL)
     return mf_error_code(error) == MF_ERROR_FAILED
-               ? g_strdup("the guard (nft table inet mayfly_guard) is missing")
+               ? g_strdup("the guard (nft table inet " TABLE ") is missing")
                : g_strdup_printf("the guard cannot be checked: %s", error->message);
+  g_autofree char *have = fingerprint(self, listing);
   g_autofree char *loaded = NULL;
   if (g_file_get_contents(self->loaded_file, &loaded, NULL, NULL) && g_str_equal(loaded, have))
     return NULL;
-  return g_strdup("the guard (nft table inet mayfly_guard) is not the one that mayfly-netd loads");
+  return g_strdup("the guard (nft table inet " TABLE ") is not the one that mayfly-netd loads");
+}
+
+/* How nft lists what was loaded. Not of the guard itself, which somebody may have changed since: of
+ * a second, dormant table, loaded with it for this alone. (transfer full) */
+static char *
+list_wanted(GError **error)
+{
+  static const char *const remove[] = {"nft", "delete", "table", "inet", WANTED, NULL};
+  g_autofree char *listing = list_table(WANTED, error);
+  if (listing == NULL || !mf_netd_run(remove, NULL, NULL, error))
+    return NULL;
+  g_autofree char *awake = replaced(listing, "\tflags dormant\n", "");
+  return replaced(awake, WANTED, TABLE);
+}
+
+static char *
+format_load(const MfNetdGuard *self)
+{
+  g_autofree char *wanted = replaced(self->text, TABLE, WANTED);
+  g_autofree char *dormant =
+      replaced(wanted, "table inet " WANTED " {\n", "table inet " WANTED " {\n\tflags dormant\n");
+  return g_strconcat(self->text, "\n", dormant, NULL);
 }
 
 gboolean
 mf_netd_guard_load(MfNetdGuard *self, GError **error)
 {
   static const char *const load[] = {"nft", "-f", "-", NULL};
-  if (!mf_netd_run(load, self->text, NULL, error)) {
+  g_autofree char *both = format_load(self);
+  if (!mf_netd_run(load, both, NULL, error)) {
     g_prefix_error(error, "the guard cannot be loaded: ");
     return FALSE;
   }
-  g_autofree char *have = fingerprint(self, error);
-  if (have == NULL || !g_file_set_contents_full(self->loaded_file, have, -1,
-                                                G_FILE_SET_CONTENTS_CONSISTENT, 0644, error)) {
+  g_autofree char *listing = list_wanted(error);
+  g_autofree char *wanted = listing != NULL ? fingerprint(self, listing) : NULL;
+  if (wanted == NULL || !g_file_set_contents_full(self->loaded_file, wanted, -1,
+                                                  G_FILE_SET_CONTENTS_CONSISTENT, 0644, error)) {
     g_prefix_error(error, "the guard is loaded but cannot be compared later: ");
     return FALSE;
   }
@@ -162,6 +202,8 @@ mf_netd_guard_remove(MfNetdGuard *self, GError **error)
 {
   static const char *const remove[] = {"nft", "-f", "-", NULL};
   g_unlink(self->loaded_file);
-  return mf_netd_run(remove, "table inet mayfly_guard\ndelete table inet mayfly_guard\n", NULL,
-                     error);
+  return mf_netd_run(remove,
+                     "table inet " TABLE "\ndelete table inet " TABLE "\n"
+                     "table inet " WANTED "\ndelete table inet " WANTED "\n",
+                     NULL, error);
 }
