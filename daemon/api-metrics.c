@@ -7,6 +7,7 @@
 
 #include "daemon/json.h"
 #include "daemon/memory-plan.h"
+#include "daemon/template.h"
 
 static const double bounds[] = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
 static const char *const phases[] = {"queue", "prepare", "clone",        "inject",
@@ -219,6 +220,26 @@ write_ports(GString *out, MfJson *info)
                            GPOINTER_TO_UINT(n));
 }
 
+static const char *
+template_of(MfJson *item)
+{
+  return json_object_get_string(json_object_object_get(item, "template"));
+}
+
+/* What each of @list has at @key: a number, 1 for a text, 0 for nothing. */
+static void
+by_template(GString *out, MfJson *list, const char *key, const char *name, const char *help)
+{
+  head(out, name, "gauge", help);
+  for (gsize i = 0; i < json_object_array_length(list); i++) {
+    MfJson *item = json_object_array_get_idx(list, i);
+    MfJson *value = json_object_object_get(item, key);
+    g_string_append_printf(out, "mayfly_%s{template=\"%s\"} ", name, template_of(item));
+    append_number(out,
+                  json_object_is_type(value, json_type_string) ? 1 : json_object_get_double(value));
+  }
+}
+
 static void
 write_pools(GString *out, MfScheduler *scheduler)
 {
@@ -230,9 +251,57 @@ write_pools(GString *out, MfScheduler *scheduler)
     for (gsize k = 0; k < G_N_ELEMENTS(states); k++)
       g_string_append_printf(
           out, "mayfly_pool_machines{template=\"%s\",state=\"%s\"} %" G_GUINT64_FORMAT "\n",
-          json_object_get_string(json_object_object_get(pool, "template")), states[k],
+          template_of(pool), states[k],
           json_object_get_uint64(json_object_object_get(pool, states[k])));
   }
+  by_template(out, pools, "problem", "pool_problem",
+              "1 while there is a reason that there are not as many as wanted: see mayfly pool "
+              "list.");
+  by_template(out, pools, "failures", "pool_failures", "Starts that failed, in a row.");
+  by_template(out, pools, "retry", "pool_retry_timestamp_seconds",
+              "When a start is tried again after a failure; 0: no pause.");
+}
+
+/* Those of the templates with fork = yes. (transfer full) */
+static MfJson *
+memory_images(MfScheduler *scheduler)
+{
+  MfJson *list = json_object_new_array();
+  const MfConfig *config = mf_scheduler_get_config(scheduler);
+  g_autoptr(GPtrArray) templates = mf_template_load_all(config->template_directory, NULL);
+  for (guint i = 0; templates != NULL && i < templates->len; i++) {
+    const MfTemplate *template = g_ptr_array_index(templates, i);
+    MfJson *fork = mf_scheduler_fork(scheduler, template);
+    if (fork == NULL)
+      continue;
+    mf_json_add_string(fork, "template", template->name);
+    json_object_array_add(list, fork);
+  }
+  return list;
+}
+
+static void
+write_memory_images(GString *out, MfScheduler *scheduler)
+{
+  static const char *const states[] = {"ready", "making", "none"};
+  g_autoptr(MfJson) images = memory_images(scheduler);
+  head(out, "memory_image_state", "gauge",
+       "1 for the state of the memory image that the template's machines are forked from.");
+  for (gsize i = 0; i < json_object_array_length(images); i++) {
+    MfJson *image = json_object_array_get_idx(images, i);
+    const char *now = json_object_get_string(json_object_object_get(image, "state"));
+    for (gsize k = 0; k < G_N_ELEMENTS(states); k++)
+      g_string_append_printf(out, "mayfly_memory_image_state{template=\"%s\",state=\"%s\"} %d\n",
+                             template_of(image), states[k], g_strcmp0(now, states[k]) == 0);
+  }
+  by_template(out, images, "size", "memory_image_bytes", "Its size on the host; 0: there is none.");
+  by_template(out, images, "problem", "memory_image_problem",
+              "1 while there is a reason that there is none, or that the last one was dropped: see "
+              "mayfly template inspect.");
+  by_template(out, images, "failures", "memory_image_failures",
+              "Times in a row that none could be made, or that one was no good.");
+  by_template(out, images, "retry", "memory_image_retry_timestamp_seconds",
+              "When it is tried again after a failure; 0: no pause.");
 }
 
 static void
@@ -263,6 +332,7 @@ mf_api_metrics_get(MfApiRequest *request)
   write_timings(self, out);
   write_ports(out, info);
   write_pools(out, self->scheduler);
+  write_memory_images(out, self->scheduler);
   write_api(request->api, out);
   mf_api_reply_text(request, "text/plain; version=0.0.4; charset=utf-8", g_string_free(out, FALSE));
 }

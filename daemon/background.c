@@ -2,6 +2,8 @@
 /* Tries, and when the next is due: see background.h. */
 #include "daemon/background.h"
 
+#include "daemon/json.h"
+
 #define RETRY_FIRST   (5 * G_USEC_PER_SEC)
 #define RETRY_LONGEST (300 * G_USEC_PER_SEC)
 
@@ -37,6 +39,15 @@ mf_tries_clear(MfTries *self)
   g_clear_pointer(&self->problem, g_free);
   self->failures = 0;
   self->retry_at = 0;
+}
+
+void
+mf_tries_add_to(const MfTries *self, MfJson *document)
+{
+  double retry = (double)self->retry_at / G_USEC_PER_SEC;
+  mf_json_add_string(document, "problem", self->problem);
+  mf_json_add_uint(document, "failures", self->failures);
+  mf_json_add(document, "retry", mf_tries_may(self) ? NULL : json_object_new_double(retry));
 }
 
 gint64

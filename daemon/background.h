@@ -4,6 +4,7 @@
 /* What work in the background, ahead of jobs, needs of the scheduler; and when it is tried again.
  */
 
+#include "daemon/auto.h"
 #include "daemon/policy.h"
 
 typedef struct {
@@ -14,6 +15,9 @@ typedef struct {
   /* Something is different: a machine waits, or is gone. */
   void (*changed)(gpointer data);
 } MfBackground;
+
+/* Why nothing is begun while a job is in the queue. */
+#define MF_BACKGROUND_BUSY "jobs wait, which go first"
 
 /* How the last tries went. */
 typedef struct {
@@ -28,6 +32,8 @@ void mf_tries_note(MfTries *self, const char *problem);
 void mf_tries_set_reason(MfTries *self, char *problem);
 gboolean mf_tries_may(const MfTries *self);
 void mf_tries_clear(MfTries *self);
+/* "problem":text|null, "failures":n and, while it is still to come, "retry":t, otherwise null. */
+void mf_tries_add_to(const MfTries *self, MfJson *document);
 
 /* @next (0 = never), or @at if that is sooner and still to come. */
 gint64 mf_background_sooner(gint64 next, gint64 at);

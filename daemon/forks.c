@@ -204,6 +204,15 @@ want(MfForks *self, Shelf *shelf, char *stamp)
     shelf->image = mf_memory_image_find(self->folder, shelf->template, stamp, NULL);
 }
 
+/* (transfer full) */
+static char *
+why_none_now(MfForks *self, const MfGrant *grant, gboolean busy)
+{
+  if (self->closed)
+    return g_strdup("this host is being drained");
+  return busy ? g_strdup(MF_BACKGROUND_BUSY) : self->hooks.may_start(grant, self->data);
+}
+
 static void
 look_at(MfForks *self, MfTemplate *template, gboolean busy)
 {
@@ -220,10 +229,9 @@ look_at(MfForks *self, MfTemplate *template, gboolean busy)
   }
   shelf->grant = mf_policy_grant_default(template, image->virtual_size);
   want(self, shelf, mf_stamp_memory(self->host, template, image));
-  if (shelf->image != NULL || shelf->machine != NULL || busy || self->closed ||
-      !mf_tries_may(&shelf->tries))
+  if (shelf->image != NULL || shelf->machine != NULL || !mf_tries_may(&shelf->tries))
     return;
-  g_autofree char *why = self->hooks.may_start(&shelf->grant, self->data);
+  g_autofree char *why = why_none_now(self, &shelf->grant, busy);
   gboolean may = why == NULL;
   mf_tries_set_reason(&shelf->tries, g_steal_pointer(&why));
   if (may)
@@ -393,17 +401,14 @@ mf_forks_to_json(MfForks *self, const MfTemplate *template)
   const Shelf *shelf = g_hash_table_lookup(self->shelves, template->name);
   if (!template->fork)
     return NULL;
+  const MfTries untried = {0};
   MfMemoryImage *image = shelf != NULL ? shelf->image : NULL;
-  gint64 retry = shelf != NULL ? shelf->tries.retry_at : 0;
   gboolean making = shelf != NULL && shelf->machine != NULL;
   MfJson *json = json_object_new_object();
   mf_json_add_string(json, "state", image != NULL ? "ready" : making ? "making" : "none");
   mf_json_add(json, "size", image != NULL ? json_object_new_uint64(image->size) : NULL);
   mf_json_add(json, "made", image != NULL ? json_object_new_int64(image->made) : NULL);
-  mf_json_add_string(json, "problem", shelf != NULL ? shelf->tries.problem : NULL);
-  mf_json_add(json, "retry",
-              retry > g_get_real_time() ? json_object_new_double((double)retry / G_USEC_PER_SEC)
-                                        : NULL);
+  mf_tries_add_to(shelf != NULL ? &shelf->tries : &untried, json);
   return json;
 }
 

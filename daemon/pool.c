@@ -191,8 +191,19 @@ weed(MfPool *self, const char *template, const char *stamp, guint wanted)
   }
 }
 
+/* (transfer full) */
+static char *
+why_none_now(MfPool *self, const char *template, const MfGrant *grant, gboolean busy)
+{
+  if (busy)
+    return g_strdup(MF_BACKGROUND_BUSY);
+  if (mf_forks_is_coming(self->forks, template))
+    return g_strdup("its memory image is being made");
+  return self->hooks.may_start(grant, self->data);
+}
+
 static void
-fill(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp)
+fill(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp, gboolean busy)
 {
   Shelf *shelf = shelf_of(self, template->name);
   MfGrant grant = mf_policy_grant_default(template, image->virtual_size);
@@ -200,11 +211,7 @@ fill(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp)
     return;
   while (count_of(self, template->name, STARTING) + count_of(self, template->name, READY) <
          template->pool) {
-    if (mf_forks_is_coming(self->forks, template->name)) {
-      mf_tries_set_reason(&shelf->tries, g_strdup("its memory image is being made"));
-      return;
-    }
-    g_autofree char *why = self->hooks.may_start(&grant, self->data);
+    g_autofree char *why = why_none_now(self, template->name, &grant, busy);
     if (why != NULL) {
       mf_tries_set_reason(&shelf->tries, g_steal_pointer(&why));
       return;
@@ -233,8 +240,8 @@ look_at(MfPool *self, MfTemplate *template, gboolean busy)
   }
   g_autofree char *stamp = mf_stamp_machine(template, image);
   weed(self, template->name, stamp, shelf->wanted);
-  if (!busy && shelf->wanted > 0)
-    fill(self, template, image, stamp);
+  if (shelf->wanted > 0)
+    fill(self, template, image, stamp, busy);
 }
 
 /* Of templates that are no longer there. */
@@ -429,8 +436,7 @@ mf_pool_to_json(MfPool *self)
     mf_json_add_uint(json, "wanted", shelf->wanted);
     mf_json_add_uint(json, "ready", count_of(self, name->data, READY));
     mf_json_add_uint(json, "starting", count_of(self, name->data, STARTING));
-    mf_json_add_string(json, "problem", shelf->tries.problem);
-    mf_json_add(json, "retry", shelf->tries.retry_at > 0 ? time_json(shelf->tries.retry_at) : NULL);
+    mf_tries_add_to(&shelf->tries, json);
     mf_json_add(json, "machines", members);
     json_object_array_add(pools, json);
   }

@@ -49,7 +49,7 @@ MfMachine *mf_pool_find(MfPool *self, const char *id);
 gboolean mf_pool_uses_image(MfPool *self, const char *digest);
 
 /*
- * [{"template","wanted","ready","starting","problem":text|null,"retry":t|null,"machines":[{"id",
+ * [{"template","wanted","ready","starting","problem":text|null,"failures":n,"retry":t|null,"machines":[{"id",
  * "state":"starting"|"ready"|"leaving","since":t,"image","ip","port"}]}], every template that wants
  * or has some. (transfer full)
  */

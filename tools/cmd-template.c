@@ -38,7 +38,7 @@ mf_cmd_template_list(const MfCommon *common, gconstpointer data, char **argv, GE
   return MF_EXIT_OK;
 }
 
-/* "ready, 70.7 MiB, since …" (transfer full) */
+/* "ready, 70.7 MiB, made …", "none: …; again in 40s" (transfer full) */
 static char *
 describe_fork(MfJson *fork)
 {
@@ -51,8 +51,10 @@ describe_fork(MfJson *fork)
     g_autofree char *made = mf_document_format_time((double)mf_document_uint(fork, "made"));
     g_string_append_printf(text, ", made %s", made);
   }
-  if (mf_document_has(fork, "problem"))
-    g_string_append_printf(text, ": %s", mf_document_text(fork, "problem"));
+  g_autofree char *problem =
+      mf_document_format_problem(fork, (double)g_get_real_time() / G_USEC_PER_SEC);
+  if (problem != NULL)
+    g_string_append_printf(text, ": %s", problem);
   return g_string_free(g_steal_pointer(&text), FALSE);
 }
 

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "daemon/units.h"
+
 static MfJson *
 get(MfJson *self, const char *key)
 {
@@ -110,6 +112,18 @@ mf_document_format_seconds(double seconds)
     return g_strdup_printf("%.1fs", seconds);
   guint64 whole = (guint64)seconds;
   return g_strdup_printf("%" G_GUINT64_FORMAT "m%02us", whole / 60, (guint)(whole % 60));
+}
+
+char *
+mf_document_format_problem(MfJson *self, double now)
+{
+  const char *problem = mf_document_text(self, "problem");
+  double left = ceil(mf_document_number(self, "retry") - now);
+  if (left < 1)
+    return g_strdup(problem);
+  g_autofree char *time = mf_duration_format((guint64)left);
+  return problem != NULL ? g_strdup_printf("%s; again in %s", problem, time)
+                         : g_strdup_printf("again in %s", time);
 }
 
 void

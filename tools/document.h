@@ -25,5 +25,9 @@ char *mf_document_format_age(double unix_time, double now);
 char *mf_document_format_size(guint64 bytes);
 char *mf_document_format_seconds(double seconds); /* "0.42s", "12.3s", "2m05s" */
 
+/* "problem" and the time of its "retry": "no room; again in 40s". NULL: there is neither. (transfer
+ * full) */
+char *mf_document_format_problem(MfJson *self, double now);
+
 /* Pretty JSON and a newline on stdout. */
 void mf_document_print(MfJson *self);

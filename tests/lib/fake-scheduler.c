@@ -487,6 +487,9 @@ mf_scheduler_fork(MfScheduler *self, const MfTemplate *template)
   MfJson *json = json_object_new_object();
   mf_json_add_string(json, "state", "ready");
   mf_json_add_uint(json, "size", 4096);
+  mf_json_add_string(json, "problem", NULL);
+  mf_json_add_uint(json, "failures", 2);
+  mf_json_add(json, "retry", NULL);
   return json;
 }
 
@@ -495,7 +498,8 @@ mf_scheduler_pools(MfScheduler *self)
 {
   static const char text[] =
       "[{\"template\":\"tiny\",\"wanted\":2,\"ready\":1,\"starting\":0,\"problem\":\"no room\","
-      "\"retry\":null,\"machines\":[{\"id\":\"p-a\",\"state\":\"ready\",\"since\":1.5,"
+      "\"failures\":3,\"retry\":1500.5,\"machines\":[{\"id\":\"p-a\",\"state\":\"ready\",\"since\":"
+      "1.5,"
       "\"image\":\"tiny@0123\"}]}]";
   return json_tokener_parse(text);
 }

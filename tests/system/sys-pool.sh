@@ -71,9 +71,11 @@ wait_for "$id" finished
 is "$(job "$id" '"\(.how) \(.result)"')" "cold succeeded" "a job with other wishes is started cold"
 ok "two wait again" until_ok 180 ready_is 2
 jobs=()
-for n in 1 2 3; do
+for n in 1 2 3 4; do
   jobs+=("$(post '{"template":"tiny","memory":402653184,"exec":{"argv":["sleep","15"]}}')")
 done
+says_why() { mayfly pool list | grep -q "jobs wait, which go first"; }
+ok "while jobs wait, mayfly pool list says so" until_ok 60 says_why
 for id in "${jobs[@]}"; do wait_for "$id" finished; done
 for id in "${jobs[@]}"; do is "$(job "$id" .result)" succeeded "the pool makes room for a job"; done
 
@@ -104,7 +106,8 @@ sed "s/machine='q35'/machine='nosuch'/" /usr/share/mayfly/templates/domain.xml >
 restart_mayflyd >/dev/null
 problem() { [ "$(pool_of '.problem != null and .retry != null')" = true ]; }
 ok "a pool that cannot be filled is tried again later" until_ok 120 problem
-like "$(mayfly pool list)" "starting the domain" "and says why"
+like "$(mayfly pool list)" "starting the domain.*; again in [0-9]+" "and says why, and when"
+like "$(api GET /metrics)" 'mayfly_pool_failures\{template="tiny"\} [1-9]' "so do the metrics"
 sed -i '/^domain=/d' "$template"
 
 # No pool, no machines.

@@ -123,13 +123,52 @@ test_keys(ApiFixture *f, gconstpointer unused)
 }
 
 static void
+metrics_have(ApiFixture *f, const char *const *lines, gsize count)
+{
+  g_autoptr(HttpAnswer) answer = api_expect(f, "GET", "/metrics", NULL, 200);
+  for (gsize i = 0; i < count; i++)
+    if (strstr(http_answer_text(answer), lines[i]) == NULL)
+      g_error("No %s in %s", lines[i], http_answer_text(answer));
+}
+
+static void
 test_pools(ApiFixture *f, gconstpointer unused)
 {
   g_autoptr(MfJson) answer = get(f, "/v1/pools");
   described("Pool", answer, "pools");
-  g_autoptr(HttpAnswer) metrics = api_expect(f, "GET", "/metrics", NULL, 200);
-  g_autofree char *text = g_strndup((const char *)metrics->body->data, metrics->body->len);
-  g_assert_nonnull(strstr(text, "mayfly_pool_machines{template=\"tiny\",state=\"wanted\"} 2\n"));
+  static const char *const lines[] = {
+      "mayfly_pool_machines{template=\"tiny\",state=\"wanted\"} 2\n",
+      "mayfly_pool_problem{template=\"tiny\"} 1\n",
+      "mayfly_pool_failures{template=\"tiny\"} 3\n",
+      "mayfly_pool_retry_timestamp_seconds{template=\"tiny\"} 1500.5\n",
+  };
+  metrics_have(f, lines, G_N_ELEMENTS(lines));
+}
+
+static void
+put_template(ApiFixture *f, const char *name, const char *text)
+{
+  g_autofree char *path = g_build_filename(f->directory, "templates", name, NULL);
+  g_assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+static void
+test_memory_images(ApiFixture *f, gconstpointer unused)
+{
+  put_template(f, "boots.conf", "[template]\nimage=tiny\n");
+  put_template(f, "forks.conf", "[template]\nimage=tiny\nfork=yes\n");
+  g_autoptr(MfJson) answer = get(f, "/v1/templates/forks");
+  described("Template", answer, NULL);
+  static const char *const lines[] = {
+      "# TYPE mayfly_memory_image_state gauge\nmayfly_memory_image_state{template=\"forks\","
+      "state=\"ready\"} 1\n",
+      "mayfly_memory_image_state{template=\"forks\",state=\"making\"} 0\n",
+      "mayfly_memory_image_bytes{template=\"forks\"} 4096\n",
+      "mayfly_memory_image_problem{template=\"forks\"} 0\n",
+      "mayfly_memory_image_failures{template=\"forks\"} 2\n",
+      "mayfly_memory_image_retry_timestamp_seconds{template=\"forks\"} 0\n",
+  };
+  metrics_have(f, lines, G_N_ELEMENTS(lines));
 }
 
 static void
@@ -274,13 +313,6 @@ test_kernel_peer(ApiFixture *f, gconstpointer unused)
   g_assert_cmpuint(number_at(second, "owner"), ==, getuid());
 }
 
-static void
-put_template(ApiFixture *f, const char *name, const char *text)
-{
-  g_autofree char *path = g_build_filename(f->directory, "templates", name, NULL);
-  g_assert_true(g_file_set_contents(path, text, -1, NULL));
-}
-
 static MfImage *
 put_image(ApiFixture *f, const char *name)
 {
@@ -377,7 +409,6 @@ test_metrics(ApiFixture *f, gconstpointer unused)
   MfJob *job = fake_scheduler_add(f->scheduler, "a", 0, MF_JOB_RUNNING);
   fake_job_set_state(f->scheduler, job, MF_JOB_FINISHED, MF_RESULT_FAILED);
   g_autoptr(HttpAnswer) missed = api_expect(f, "GET", "/nowhere", NULL, 404);
-  g_autoptr(HttpAnswer) answer = api_expect(f, "GET", "/metrics", NULL, 200);
   static const char *const lines[] = {
       "mayfly_info{version=\"" MF_VERSION "\"} 1\n",
       "mayfly_machines 2\n",
@@ -392,9 +423,7 @@ test_metrics(ApiFixture *f, gconstpointer unused)
       "mayfly_api_connections 1\n",
       "mayfly_api_requests_total{status=\"4xx\"} 1\n",
   };
-  for (gsize i = 0; i < G_N_ELEMENTS(lines); i++)
-    if (strstr(http_answer_text(answer), lines[i]) == NULL)
-      g_error("No %s in %s", lines[i], http_answer_text(answer));
+  metrics_have(f, lines, G_N_ELEMENTS(lines));
 }
 
 static void
@@ -467,6 +496,7 @@ main(int argc, char **argv)
   add("end-by-word", test_end_by_word);
   add("keys", test_keys);
   add("pools", test_pools);
+  add("memory-images", test_memory_images);
   add("lease-and-stats", test_lease_and_stats);
   add("machines", test_machines);
   add("execs", test_execs);

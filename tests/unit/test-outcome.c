@@ -166,6 +166,25 @@ test_numbers(void)
 }
 
 static void
+test_retries(void)
+{
+  static const struct {
+    const char *document, *said;
+  } retries[] = {
+      {"{'problem':'no room','retry':1039.5}", "no room; again in 40s"},
+      {"{'problem':'no room','retry':1000}", "no room"},
+      {"{'problem':'no room','retry':null}", "no room"},
+      {"{'problem':null,'retry':1090}", "again in 1m30s"},
+      {"{}", NULL},
+  };
+  for (guint i = 0; i < G_N_ELEMENTS(retries); i++) {
+    g_autoptr(MfJson) json = parse(retries[i].document);
+    g_autofree char *said = mf_document_format_problem(json, 1000);
+    g_assert_cmpstr(said, ==, retries[i].said);
+  }
+}
+
+static void
 test_problems(void)
 {
   const char *body =
@@ -226,6 +245,7 @@ main(int argc, char **argv)
   g_test_add_func("/outcome/table", test_table);
   g_test_add_func("/outcome/table-numbers", test_table_numbers);
   g_test_add_func("/outcome/numbers", test_numbers);
+  g_test_add_func("/outcome/retries", test_retries);
   g_test_add_func("/outcome/problems", test_problems);
   g_test_add_func("/outcome/paths", test_paths);
   g_test_add_func("/outcome/doctor", test_doctor);
