@@ -10,8 +10,8 @@
 #include "daemon/template.h"
 
 static const double bounds[] = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
-static const char *const phases[] = {"queue", "prepare", "clone",        "inject",
-                                     "start", "boot",    "first_output", "teardown"};
+static const char *const phases[] = {"queue", "prepare", "clone", "wait",         "inject",  "port",
+                                     "start", "hello",   "boot",  "first_output", "teardown"};
 
 typedef struct {
   guint64 buckets[G_N_ELEMENTS(bounds)]; /* not cumulative */

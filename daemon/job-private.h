@@ -18,8 +18,11 @@ typedef enum {
   MF_TIMING_QUEUE,
   MF_TIMING_PREPARE, /* the image's prepared layer, when it had to be made */
   MF_TIMING_CLONE,
+  MF_TIMING_WAIT, /* for places among those that inject and those that start, together */
   MF_TIMING_INJECT,
+  MF_TIMING_PORT, /* until one was free */
   MF_TIMING_START,
+  MF_TIMING_HELLO, /* from its first instruction to its agent's first word: in start and boot */
   MF_TIMING_BOOT,
   MF_TIMING_FIRST_OUTPUT,
   MF_TIMING_TEARDOWN,

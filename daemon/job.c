@@ -16,13 +16,11 @@ enum { STATE_CHANGED, CHANGED, N_SIGNALS };
 static guint signals[N_SIGNALS];
 
 static const char *const timing_names[] = {
-    [MF_TIMING_QUEUE] = "queue",
-    [MF_TIMING_PREPARE] = "prepare",
-    [MF_TIMING_CLONE] = "clone",
-    [MF_TIMING_INJECT] = "inject",
-    [MF_TIMING_START] = "start",
-    [MF_TIMING_BOOT] = "boot",
-    [MF_TIMING_FIRST_OUTPUT] = "first_output",
+    [MF_TIMING_QUEUE] = "queue",       [MF_TIMING_PREPARE] = "prepare",
+    [MF_TIMING_CLONE] = "clone",       [MF_TIMING_WAIT] = "wait",
+    [MF_TIMING_INJECT] = "inject",     [MF_TIMING_PORT] = "port",
+    [MF_TIMING_START] = "start",       [MF_TIMING_HELLO] = "hello",
+    [MF_TIMING_BOOT] = "boot",         [MF_TIMING_FIRST_OUTPUT] = "first_output",
     [MF_TIMING_TEARDOWN] = "teardown",
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(timing_names) == MF_TIMING_LAST_);

@@ -52,7 +52,8 @@ GPtrArray *mf_job_get_execs(MfJob *self);
  * {"id","name","key","owner":uid,"owner_name","state","result":null|"succeeded"|…,"exit_code":n|null,"reason":text|null,"phase":text|null,
  *  "position":n|null (1 = next), "queued_for":why text|null,"template","image":"name@digest12","cpus","memory","disk","timeout","lease","keep_on_failure","retryable",
  *  "kept_until":t|null,"deadline":t|null,"ip":…|null,"port":…|null,"created":t,"started":t|null,"finished":t|null,"accel":"kvm"|"tcg"|null,
- *  "how":"cold"|"fork"|"pool"|null,"timings":{"queue":s,"prepare":s,"clone":s,"inject":s,"start":s,"boot":s,"first_output":s,"teardown":s},
+ *  "how":"cold"|"fork"|"pool"|null,"timings":{"queue":s,"prepare":s,"clone":s,"wait":s,"inject":s,"port":s,"start":s,"hello":s,
+ *  "boot":s,"first_output":s,"teardown":s} (what did not happen is not there),
  *  "console_tail":[lines] (system-failure only),"execs":[…]}; times are unix seconds with fraction.
  */
 MfJson *mf_job_to_json(MfJob *self);

@@ -77,7 +77,7 @@ static void
 inject_now(gpointer data)
 {
   MfMachine *self = data;
-  self->place_held = TRUE;
+  mf_machine_got_place(self);
   g_autoptr(MfInjectPlan) plan = mf_machine_plan(self);
   MfInjectOptions options = inject_options(self);
   mf_inject_run_async(plan, &options, self->cancellable, on_injected, g_object_ref(self));
@@ -204,7 +204,7 @@ start_now(gpointer data)
 {
   MfMachine *self = data;
   GError *error = NULL;
-  self->place_held = TRUE;
+  mf_machine_got_place(self);
   g_autofree char *xml = mf_machine_make_folder(self, &error) ? domain_xml(self, &error) : NULL;
   if (error != NULL) {
     mf_machine_step_done(self, error);
@@ -255,7 +255,7 @@ const MfMachineStep mf_machine_cold_steps[] = {
     {"preparing the image", MF_TIMING_PREPARE, step_prepare},
     {"cloning the disk", MF_TIMING_CLONE, step_clone},
     {"injecting the job's config", MF_TIMING_INJECT, step_inject},
-    {"waiting for a network port", MF_TIMING_LAST_, mf_machine_step_port},
+    {"waiting for a network port", MF_TIMING_PORT, mf_machine_step_port},
     {"starting the domain", MF_TIMING_START, step_start},
     {"booting", MF_TIMING_BOOT, mf_machine_step_boot},
     {0},

@@ -80,7 +80,7 @@ start_now(gpointer data)
 {
   MfMachine *self = data;
   GError *error = NULL;
-  self->place_held = TRUE;
+  mf_machine_got_place(self);
   g_autoptr(GBytes) front = mf_machine_make_folder(self, &error) ? front_of(self, &error) : NULL;
   if (error != NULL) {
     mf_machine_step_done(self, error);
@@ -180,7 +180,7 @@ mf_machine_fork_greeted(MfMachine *self, const char *token)
 
 const MfMachineStep mf_machine_fork_steps[] = {
     {"cloning the disk", MF_TIMING_CLONE, step_clone},
-    {"waiting for a network port", MF_TIMING_LAST_, mf_machine_step_port},
+    {"waiting for a network port", MF_TIMING_PORT, mf_machine_step_port},
     {"starting the domain from memory", MF_TIMING_START, step_start},
     {"making the machine its own", MF_TIMING_BOOT, mf_machine_step_boot},
     {0},

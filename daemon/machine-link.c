@@ -63,6 +63,9 @@ on_hello(MfJson *hello, gpointer data)
     instance = NULL;
   gboolean other = g_strcmp0(instance, self->agent) != 0;
   gboolean lost = other && self->agent != NULL && has_running(self);
+  if (!self->greeted && self->resumed > 0)
+    mf_machine_set_timing(self, MF_TIMING_HELLO,
+                          (double)(g_get_monotonic_time() - self->resumed) / G_USEC_PER_SEC);
   self->greeted = TRUE;
   if (self->up)
     g_clear_handle_id(&self->timer, g_source_remove);

@@ -22,7 +22,7 @@ extern guint mf_machine_signals[MF_MACHINE_N_SIGNALS];
  * made. */
 typedef struct {
   const char *phase;
-  MfTiming timing; /* MF_TIMING_LAST_: it is not timed */
+  MfTiming timing;
   void (*run)(MfMachine *self);
 } MfMachineStep;
 extern const MfMachineStep mf_machine_cold_steps[], mf_machine_fork_steps[];
@@ -43,7 +43,8 @@ struct _MfMachine {
   /* start */
   const MfMachineStep *steps;
   guint step;
-  gint64 step_began;  /* monotonic */
+  gint64 step_began;  /* monotonic; of one that needs a place, when it got that */
+  gint64 resumed;     /* monotonic; 0: not yet, or by the daemon before this one */
   gboolean in_step;   /* an answer is awaited: teardown waits for it */
   MfLimiter *limiter; /* the one whose place is held or waited for */
   guint limiter_id;
@@ -89,6 +90,8 @@ struct _MfMachine {
 
 /* machine.c: what the tables of steps share */
 void mf_machine_enter_limiter(MfMachine *self, MfLimiter *limiter, GSourceOnceFunc callback);
+/* What the callback begins with: it has the place, and its step's time begins. */
+void mf_machine_got_place(MfMachine *self);
 guint64 mf_machine_start_timeout(MfMachine *self);
 /* The folder of its sockets. */
 gboolean mf_machine_make_folder(MfMachine *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;

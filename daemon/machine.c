@@ -49,6 +49,16 @@ mf_machine_set_timing(MfMachine *self, MfTiming timing, double seconds)
 }
 
 void
+mf_machine_got_place(MfMachine *self)
+{
+  gint64 now = g_get_monotonic_time();
+  double waited = (double)(now - self->step_began) / G_USEC_PER_SEC;
+  self->place_held = TRUE;
+  self->step_began = now;
+  mf_machine_set_timing(self, MF_TIMING_WAIT, MAX(self->timings[MF_TIMING_WAIT], 0) + waited);
+}
+
+void
 mf_machine_fail(MfMachine *self, const char *reason)
 {
   if (self->down || self->stopping)
@@ -83,8 +93,7 @@ mf_machine_step_done(MfMachine *self, GError *error)
     return;
   }
   double seconds = (double)(g_get_monotonic_time() - self->step_began) / G_USEC_PER_SEC;
-  if (self->steps[self->step].timing != MF_TIMING_LAST_)
-    mf_machine_set_timing(self, self->steps[self->step].timing, seconds);
+  mf_machine_set_timing(self, self->steps[self->step].timing, seconds);
   if (self->steps[++self->step].run != NULL) {
     run_step(self);
     return;
@@ -144,6 +153,7 @@ on_resumed(GObject *source, GAsyncResult *result, gpointer data)
 void
 mf_machine_resume(MfMachine *self)
 {
+  self->resumed = g_get_monotonic_time();
   mf_hypervisor_resume_async(self->host->hypervisor, self->id, self->cancellable, on_resumed,
                              g_object_ref(self));
 }

@@ -43,8 +43,9 @@ add_machine(MfTable *table, MfJson *job)
 static void
 add_timings(MfTable *table, MfJson *job)
 {
-  static const char *const names[] = {"queue", "prepare", "clone",        "inject",
-                                      "start", "boot",    "first_output", "teardown"};
+  static const char *const names[] = {"queue",  "prepare",      "clone",   "wait",
+                                      "inject", "port",         "start",   "hello",
+                                      "boot",   "first_output", "teardown"};
   MfJson *timings = mf_document_member(job, "timings");
   g_autoptr(GString) text = g_string_new(NULL);
   for (guint i = 0; i < G_N_ELEMENTS(names); i++) {

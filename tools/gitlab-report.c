@@ -16,19 +16,24 @@
 static const struct {
   const char *name; /* as in "timings" */
   const char *done;
+  const char *by; /* it grows until this one is there */
 } phases[] = {
-    {"prepare", "image prepared for its first machine"},
-    {"clone", "disk made"},
-    {"inject", "disk written to"},
-    {"start", "machine started"},
-    {"boot", "booted"},
+    {"prepare", "image prepared for its first machine", "prepare"},
+    {"clone", "disk made", "clone"},
+    {"inject", "disk written to", "inject"},
+    {"port", "waited for a network port", "port"},
+    {"wait", "waited for others that start", "start"},
+    {"start", "machine started", "start"},
+    {"boot", "booted", "boot"},
 };
 
-/* Only the first machine of an image has it prepared: the others see that it is, in no time. */
+/* Only the first machine of an image has it prepared: the others see that it is, in no time. And
+ * most wait for nothing. */
 static gboolean
 is_worth_telling(const char *phase, double seconds)
 {
-  return strcmp(phase, "prepare") != 0 || seconds >= 0.1;
+  static const char *const rare[] = {"prepare", "wait", "port", NULL};
+  return !g_strv_contains(rare, phase) || seconds >= 0.1;
 }
 
 static char *
@@ -96,7 +101,8 @@ append_done(MfGitlabReport *self, MfJson *job, GString *out)
   }
   for (guint i = 0; i < G_N_ELEMENTS(phases); i++) {
     guint bit = 2u << i;
-    if ((self->told & bit) != 0 || !mf_document_has(timings, phases[i].name))
+    if ((self->told & bit) != 0 || !mf_document_has(timings, phases[i].name) ||
+        !mf_document_has(timings, phases[i].by))
       continue;
     self->told |= bit;
     double seconds = mf_document_number(timings, phases[i].name);
@@ -144,7 +150,8 @@ mf_gitlab_report_progress(MfGitlabReport *self, MfJson *job, gint64 now)
 static void
 append_timings(GString *out, MfJson *job)
 {
-  static const char *const names[] = {"queue", "prepare", "clone", "inject", "start", "boot"};
+  static const char *const names[] = {"queue",  "prepare", "clone", "wait",
+                                      "inject", "port",    "start", "boot"};
   MfJson *timings = mf_document_member(job, "timings");
   g_autoptr(GString) parts = g_string_new(NULL);
   double sum = 0;

@@ -21,7 +21,9 @@ struct MfProgress {
   guint timer;
 };
 
-static const char *const phases[] = {"queue", "clone", "inject", "start", "boot"};
+static const char *const phases[] = {"queue", "clone", "wait", "inject", "port", "start", "boot"};
+/* Seconds below which nothing is said of a wait that mostly is none. */
+#define WORTH_TELLING 0.1
 
 /* What the daemon calls it, or the state where it has no name. */
 static const char *
@@ -42,7 +44,11 @@ append_done(GString *line, MfJson *job, const char *now)
   for (guint i = 0; i < G_N_ELEMENTS(phases); i++) {
     if (!mf_document_has(timings, phases[i]) || strcmp(phases[i], now) == 0)
       continue;
-    g_autofree char *took = mf_document_format_seconds(mf_document_number(timings, phases[i]));
+    double seconds = mf_document_number(timings, phases[i]);
+    gboolean rare = strcmp(phases[i], "wait") == 0 || strcmp(phases[i], "port") == 0;
+    if (rare && seconds < WORTH_TELLING)
+      continue;
+    g_autofree char *took = mf_document_format_seconds(seconds);
     g_string_append_printf(line, "%s%s %s", before, phases[i], took);
     before = ", ";
   }

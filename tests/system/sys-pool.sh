@@ -69,6 +69,8 @@ ok "two wait again" until_ok 180 ready_is 2
 id=$(post '{"template":"tiny","memory":402653184,"exec":{"argv":["true"]}}')
 wait_for "$id" finished
 is "$(job "$id" '"\(.how) \(.result)"')" "cold succeeded" "a job with other wishes is started cold"
+is "$(job "$id" '.timings | [has("wait", "port")], .hello > 0, .hello <= .start + .boot + 0.01' | tr -d '[:space:]')" \
+  "[true,true]truetrue" "with the times of each step"
 ok "two wait again" until_ok 180 ready_is 2
 jobs=()
 for n in 1 2 3 4; do

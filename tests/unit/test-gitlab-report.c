@@ -51,12 +51,14 @@ test_start(void)
   expect(&report, "{\"state\":\"queued\",\"position\":null,\"timings\":{}}", 0, NULL);
   expect(&report,
          "{\"state\":\"starting\",\"phase\":\"injecting\",\"timings\":{\"queue\":0,\"prepare\":0."
-         "01,\"clone\":0.12}}",
+         "01,\"clone\":0.12,\"wait\":0.3}}",
          1, "  disk made: 0.12s");
   expect(&report,
          "{\"state\":\"starting\",\"phase\":\"booting\",\"timings\":{\"queue\":0,\"clone\":0.12,"
-         "\"inject\":1.5,\"start\":0.3}}",
-         3, "  disk written to: 1.50s\n  machine started: 0.30s");
+         "\"wait\":2.5,\"inject\":1.5,\"port\":0.01,\"start\":0.3,\"hello\":0.2}}",
+         3,
+         "  disk written to: 1.50s\n  waited for others that start: 2.50s\n"
+         "  machine started: 0.30s");
   expect(&report, "{\"state\":\"starting\",\"phase\":\"booting\",\"timings\":{\"clone\":0.12}}", 20,
          NULL);
   expect(&report, "{\"state\":\"starting\",\"phase\":\"booting\",\"timings\":{\"clone\":0.12}}", 33,
@@ -71,12 +73,12 @@ test_summary(void)
   g_autoptr(MfJson) job = document(
       "{\"id\":\"abc\",\"image\":\"debian-12@0123456789ab\",\"cpus\":2,\"memory\":2147483648,"
       "\"disk\":21474836480,\"how\":\"cold\",\"accel\":\"kvm\",\"timings\":{\"queue\":0.5,"
-      "\"clone\":0.25,\"boot\":4,\"first_output\":9}}");
+      "\"clone\":0.25,\"wait\":0.05,\"port\":1,\"hello\":3,\"boot\":4,\"first_output\":9}}");
   g_autofree char *line = mf_gitlab_report_summary(job);
   g_assert_cmpstr(line, ==,
                   "\033[1mMachine abc: image debian-12@0123456789ab, 2 CPU, 2.0 GiB memory, "
-                  "20.0 GiB disk; started cold with kvm in 4.75s (queue 0.50s, clone 0.25s, boot "
-                  "4.00s)\033[0m");
+                  "20.0 GiB disk; started cold with kvm in 5.75s (queue 0.50s, clone 0.25s, port "
+                  "1.00s, boot 4.00s)\033[0m");
   g_autoptr(MfJson) waited = document("{\"how\":\"pool\",\"accel\":\"kvm\"}");
   g_autofree char *ahead = mf_gitlab_report_summary(waited);
   g_assert_nonnull(strstr(ahead, "started ahead of its job with kvm"));

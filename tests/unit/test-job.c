@@ -105,6 +105,7 @@ test_load_running(void)
   g_autoptr(MfJob) job = new_job("jobbbbbbbb", SECRET_JOB);
   mf_job_set_state(job, MF_JOB_STARTING);
   mf_job_set_timing(job, MF_TIMING_CLONE, 0.25);
+  mf_job_set_timing(job, MF_TIMING_HELLO, 0.5);
   job->agent = g_strdup("0123");
   job->port = g_strdup("mf3");
   mf_job_set_state(job, MF_JOB_READY);
@@ -122,6 +123,8 @@ test_load_running(void)
   g_assert_cmpuint(again->grant.memory, ==, 128 << 20);
   g_assert_cmpint(ABS(again->deadline - job->deadline), <, 1000);
   g_assert_cmpfloat(again->timings[MF_TIMING_CLONE], ==, 0.25);
+  g_assert_cmpfloat(again->timings[MF_TIMING_HELLO], ==, 0.5);
+  g_assert_cmpfloat(again->timings[MF_TIMING_WAIT], <, 0);
   g_assert_cmpstr(again->spec->env[0], ==, "TOKEN=s3cr3t");
   g_assert_cmpuint(again->execs->len, ==, 1);
   g_assert_nonnull(mf_job_get_exec(again, 1));

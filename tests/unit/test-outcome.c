@@ -117,10 +117,11 @@ test_progress(void)
   g_assert_cmpstr(waits, ==, "mayfly 01234567: queue 3.00s, number 2: no memory is left");
   g_autoptr(MfJson) starting =
       parse("{'id':'0123456789ab','state':'starting','phase':'boot',"
-            "'timings':{'queue':0.5,'clone':0.25,'inject':12.34,'boot':null}}");
+            "'timings':{'queue':0.5,'clone':0.25,'wait':1.5,'inject':12.34,'port':0,'boot':null}}");
   g_autofree char *boots = mf_progress_format(starting, 61);
   g_assert_cmpstr(boots, ==,
-                  "mayfly 01234567: boot 1m01s  after queue 0.50s, clone 0.25s, inject 12.3s");
+                  "mayfly 01234567: boot 1m01s  after queue 0.50s, clone 0.25s, wait 1.50s, inject "
+                  "12.3s");
   g_autoptr(MfJson) running = parse("{'id':'0123456789ab','state':'running'}");
   g_assert_null(mf_progress_format(running, 1));
 }
