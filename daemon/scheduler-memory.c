@@ -86,7 +86,9 @@ mf_scheduler_memory_why_not(MfScheduler *self, gboolean ahead)
   MfMemoryLevel level = mf_scheduler_memory_level(self);
   gboolean is_short = level == MF_MEMORY_CRITICAL || (ahead && level == MF_MEMORY_LOW);
   /* Without numbers: those change all the time, and everybody who waits would be told anew. */
-  return is_short ? g_strdup("the host is short of memory (memory-reserve)") : NULL;
+  return is_short ? g_strdup("the host is short of memory: little is available, or tasks wait for "
+                             "it (memory-reserve)")
+                  : NULL;
 }
 
 /* Of jobs and the pool, what is promised to machines that have not taken it yet. */

@@ -62,7 +62,7 @@ static const MfKey keys[] = {
     {"template", "start-timeout", MF_KEY_TIME, "0", 0, 1 * HOUR, FIELD(start_timeout),
      .meaning = "The longest it may take to be ready; 0: as in mayfly.conf."},
     {"template", "pool", MF_KEY_NUMBER, "0", 0, 1024, FIELD(pool),
-     .meaning = "Machines that are started ahead and wait, for jobs that ask for nothing beyond this template."},
+     .meaning = "Machines that are started ahead and wait, for jobs that ask for nothing beyond this template. They count in max-machines and parallel-starts of mayfly.conf, and make room for other jobs."},
     {"template", "fork", MF_KEY_FLAG, "no", FIELD(fork),
      .meaning = "Start such machines from the saved memory of one that was booted once, instead of booting each."},
     {"template", "graceful", MF_KEY_FLAG, "no", FIELD(graceful),

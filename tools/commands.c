@@ -92,6 +92,7 @@ const MfCommand mf_commands[] = {
      .run = mf_cmd_doctor},
     {"drain", .arguments = "", .json = TRUE,
      .summary = "Take no new jobs, before an update of the host",
+     .details = "Jobs that run go on; machines that wait for one end, and a memory image in the making is given up.",
      OPTIONS(drain), .run = mf_cmd_drain},
     {"version", .arguments = "", .json = TRUE, .summary = "Show the versions of this program and of mayflyd",
      .run = mf_cmd_version},

@@ -65,11 +65,13 @@ check_memory(MfDoctor *self, MfJson *info)
   }
   mf_doctor_add(
       self, "memory", critical ? MF_DOCTOR_PROBLEM : MF_DOCTOR_NOTE,
-      g_strdup_printf("%s available, %s should be: %s", available, reserve,
-                      critical ? "no job starts"
-                      : mf_document_uint(memory, "available") < mf_document_uint(memory, "reserve")
-                          ? "machines give back what they do not use"
-                          : "machines get back what they gave when there is a quarter more"),
+      g_strdup_printf(
+          "%s available, %s should be: %s", available, reserve,
+          critical ? "no job starts"
+          : mf_document_uint(memory, "available") < mf_document_uint(memory, "reserve")
+              ? "machines give back what they do not use"
+              : "machines get back what they gave when there is a quarter more and tasks "
+                "do not wait for it"),
       g_strdup("end what else uses this host's memory, or give machines less: memory, overcommit "
                "and memory-reserve in mayfly.conf"));
 }
