@@ -120,34 +120,6 @@ mf_api_jobs_get(MfApiRequest *request)
 }
 
 void
-mf_api_jobs_list(MfApiRequest *request)
-{
-  GError *error = NULL;
-  gint all = 0;
-  const char *name = mf_api_query(request, "name");
-  if (!mf_api_query_choice(request, "state", "active all", &all, &error)) {
-    mf_api_reply_error(request, error);
-    return;
-  }
-  g_autoptr(GPtrArray) jobs = mf_scheduler_list(request->api->scheduler);
-  /* As text at once: the documents of many jobs are many times as large. */
-  g_autoptr(GString) text = g_string_new("{\"jobs\":[");
-  gsize empty = text->len;
-  for (guint i = 0; i < jobs->len; i++) {
-    MfJob *job = jobs->pdata[i];
-    if ((all || mf_job_get_state(job) != MF_JOB_FINISHED) &&
-        (name == NULL || g_strcmp0(mf_job_get_name(job), name) == 0) &&
-        mf_api_peer_may_see(&request->peer, job)) {
-      g_autoptr(MfJson) document = mf_job_to_json(job);
-      g_autofree char *one = mf_api_json_text(document);
-      g_string_append_printf(text, "%s%s", text->len > empty ? "," : "", one);
-    }
-  }
-  g_string_append(text, "]}\n");
-  mf_api_reply_text(request, "application/json", g_string_free(g_steal_pointer(&text), FALSE));
-}
-
-void
 mf_api_jobs_create(MfApiRequest *request)
 {
   GError *error = NULL;

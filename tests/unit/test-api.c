@@ -67,6 +67,45 @@ test_post_and_look(ApiFixture *f, gconstpointer unused)
   api_refused(f, "GET", "/v1/jobs/do", NULL, 409, "give more of the id");
 }
 
+/* Whole and in order, with others served before it is. */
+static void
+test_long_list(ApiFixture *f, gconstpointer unused)
+{
+  for (int i = 0; i < 1000; i++) {
+    g_autofree char *id = g_strdup_printf("job%03d", i);
+    fake_scheduler_add(f->scheduler, id, 1000, MF_JOB_FINISHED);
+  }
+  g_autoptr(MfJson) all = get(f, "/v1/jobs?state=all");
+  MfJson *jobs = json_object_object_get(all, "jobs");
+  g_assert_cmpuint(json_object_array_length(jobs), ==, 1000);
+  for (guint i = 0; i < 1000; i++) {
+    g_autofree char *id = g_strdup_printf("job%03u", i);
+    g_assert_cmpstr(text_at(json_object_array_get_idx(jobs, i), "id"), ==, id);
+  }
+
+  g_autoptr(GSocket) list = api_open_get(f, "/v1/jobs?state=all");
+  g_autoptr(GSocket) other = api_open_get(f, "/v1/jobs/job007");
+  g_autoptr(GString) got = g_string_new(NULL);
+  api_read_until(other, got, "job007");
+  char byte;
+  g_assert_cmpint(g_socket_receive(list, &byte, 1, NULL, NULL), ==, -1);
+  g_string_truncate(got, 0);
+  api_read_to_end(list, got);
+  g_assert_nonnull(strstr(got->str, "job999"));
+
+  /* Who hangs up, or whose jobs are forgotten meanwhile, harms nobody. */
+  g_autoptr(GSocket) leaves = api_open_get(f, "/v1/jobs?state=all");
+  g_autoptr(GSocket) stays = api_open_get(f, "/v1/jobs?state=all");
+  g_autoptr(GSocket) third = api_open_get(f, "/v1/jobs/job007");
+  g_string_truncate(got, 0);
+  api_read_until(third, got, "job007");
+  g_socket_close(leaves, NULL);
+  g_ptr_array_set_size(f->scheduler->jobs, 0);
+  g_string_truncate(got, 0);
+  api_read_to_end(stays, got);
+  g_assert_nonnull(strstr(got->str, "job999"));
+}
+
 static void
 test_end(ApiFixture *f, gconstpointer unused)
 {
@@ -492,6 +531,7 @@ main(int argc, char **argv)
 {
   g_test_init(&argc, &argv, NULL);
   add("post-and-look", test_post_and_look);
+  add("long-list", test_long_list);
   add("end", test_end);
   add("end-by-word", test_end_by_word);
   add("keys", test_keys);
