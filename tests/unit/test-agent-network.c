@@ -264,6 +264,23 @@ know_names(void)
   g_assert_true(g_file_test("/etc/resolv.conf", G_FILE_TEST_IS_SYMLINK));
 }
 
+/* Only a file with nothing in it waits for somebody. */
+static void
+fill_names(void)
+{
+  enter_own_host();
+  g_assert_true(mf_network_services_fill_names("10.9.8.1"));
+  g_assert_false(g_file_test("/etc/resolv.conf", G_FILE_TEST_EXISTS));
+  put("", "/etc/resolv.conf", "# none\n");
+  g_assert_true(mf_network_services_fill_names("10.9.8.1"));
+  expect_names("# none\n");
+  put("", "/etc/resolv.conf", "");
+  g_assert_false(mf_network_services_fill_names("0.0.0.0"));
+  expect_names("");
+  g_assert_true(mf_network_services_fill_names("10.9.8.1"));
+  expect_names("nameserver 10.9.8.1\n");
+}
+
 typedef struct {
   void (*run)(void);
 } Child;
@@ -289,12 +306,13 @@ int
 main(int argc, char **argv)
 {
   static const Child alone = {set_up_alone}, beside = {set_up_beside_networkd},
-                     names = {know_names};
+                     names = {know_names}, fill = {fill_names};
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/agent-network/plan", test_plan);
   g_test_add_func("/agent-network/keep", test_keep);
   g_test_add_data_func("/agent-network/alone", &alone, in_child);
   g_test_add_data_func("/agent-network/beside-networkd", &beside, in_child);
   g_test_add_data_func("/agent-network/names", &names, in_child);
+  g_test_add_data_func("/agent-network/fill-names", &fill, in_child);
   return g_test_run();
 }

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define NAMES          "/etc/resolv.conf"
 #define RESOLVED       "/run/systemd/resolve"
@@ -149,4 +150,19 @@ mf_network_services_set_names(int interface, const char *address)
   char target[PATH_MAX];
   MF_AUTO_FREE char *line = mf_util_printf("nameserver %s\n", address);
   mf_util_write_file(realpath(NAMES, target) != NULL ? target : NAMES, 0644, line, strlen(line));
+}
+
+static bool
+is_empty(const char *path)
+{
+  struct stat status;
+  return stat(path, &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0;
+}
+
+bool
+mf_network_services_fill_names(const char *gateway)
+{
+  if (is_empty(NAMES) && strcmp(gateway, "0.0.0.0") != 0)
+    mf_network_services_set_names(0, gateway);
+  return !is_empty(NAMES);
 }

@@ -29,3 +29,6 @@ bool mf_network_services_have_names(void);
 /* The machine behind @address answers for names, unless the image has said who does. Where it has
  * systemd-resolved that takes a moment, and mf_network_services_have_names() tells when. */
 void mf_network_services_set_names(int interface, const char *address);
+/* The same where /etc/resolv.conf is a file with nothing in it. Returns: it is not, or no longer:
+ * names can be looked up, or what is there says that they cannot. */
+bool mf_network_services_fill_names(const char *gateway);

@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define LOOK_MS      100 /* a look costs some system calls; asking systemctl costs a process */
 #define ASK_MS       200
@@ -54,7 +53,7 @@ mf_ready_has_systemd(void)
 }
 
 static bool
-has_default_route(void)
+find_gateway(char address[INET_ADDRSTRLEN])
 {
   MF_AUTO_FREE char *routes = mf_util_read_file("/proc/net/route", 1 << 20, NULL);
   for (char *line = routes; line != NULL && *line != '\0';) {
@@ -62,8 +61,10 @@ has_default_route(void)
     unsigned destination, gateway, flags, mask;
     if (sscanf(line, "%31s %x %x %x %*d %*d %*d %x", name, &destination, &gateway, &flags, &mask) ==
             5 &&
-        destination == 0 && mask == 0)
-      return true;
+        destination == 0 && mask == 0) {
+      struct in_addr in = {.s_addr = gateway};
+      return inet_ntop(AF_INET, &in, address, INET_ADDRSTRLEN) != NULL;
+    }
     char *end = strchr(line, '\n');
     line = end != NULL ? end + 1 : NULL;
   }
@@ -157,15 +158,6 @@ ask_systemd(MfReady *self)
   self->answer_length = 0;
 }
 
-/* An empty one is about to be filled by what brings the network up: until then no name can be
- * looked up. */
-static bool
-lacks_name_servers(void)
-{
-  struct stat status;
-  return stat("/etc/resolv.conf", &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0;
-}
-
 void
 mf_ready_begin_again(MfReady *self, const MfNetworkPlan *plan)
 {
@@ -189,11 +181,12 @@ carry_out_plan(MfReady *self, bool late)
 static bool
 has_network(MfReady *self, int64_t now)
 {
+  char gateway[INET_ADDRSTRLEN];
   if (self->plan.mac[0] == '\0')
-    return !has_interface() ||
-           (has_default_route() && has_global_address() && !lacks_name_servers());
+    return !has_interface() || (find_gateway(gateway) && has_global_address() &&
+                                mf_network_services_fill_names(gateway));
   bool late = now >= self->plan_since + SERVED_MS;
-  return carry_out_plan(self, late) && has_default_route() && has_global_address() &&
+  return carry_out_plan(self, late) && find_gateway(gateway) && has_global_address() &&
          (late || mf_network_services_have_names());
 }
 
