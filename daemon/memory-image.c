@@ -203,10 +203,9 @@ mf_memory_image_publish(const char *work, const char *forks, const char *templat
 {
   g_autofree char *folder = folder_of(forks, template, stamp);
   g_autofree char *disk = g_build_filename(work, DISK, NULL);
-  /* Nothing is written to it any more: that would not be what the memory knows. QEMU was told to
-   * flush nothing. */
+  /* Nothing is written to it any more: that would not be what the memory knows. */
   gboolean good = write_document(work, disk, template, stamp, error);
-  if (good && (!sync_path(disk) || g_chmod(disk, 0440) != 0 || !sync_path(work))) {
+  if (good && (g_chmod(disk, 0440) != 0 || !sync_path(work))) {
     set_failed(work, error);
     good = FALSE;
   }

@@ -34,7 +34,7 @@ MfMemoryImage *mf_memory_image_find(const char *forks, const char *template, con
 char *mf_memory_image_begin(const char *forks, const char *overlays,
                             GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /*
- * mf_memory_image_publish() - @work, with "memory" and disk.qcow2 in it, becomes @template's of
+ * mf_memory_image_publish() - @work, with "memory" and disk.qcow2 (both synced) in it, becomes @template's of
  * @stamp; one that was there is replaced. FALSE: @work is gone.
  */
 gboolean mf_memory_image_publish(const char *work, const char *forks, const char *template,
