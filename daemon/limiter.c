@@ -4,6 +4,7 @@
 
 typedef struct {
   guint id;
+  gboolean patient;
   GSourceOnceFunc callback;
   gpointer user_data;
 } Waiter;
@@ -55,11 +56,17 @@ mf_limiter_free(MfLimiter *self)
 }
 
 guint
-mf_limiter_enter(MfLimiter *self, GSourceOnceFunc callback, gpointer user_data)
+mf_limiter_enter(MfLimiter *self, gboolean patient, GSourceOnceFunc callback, gpointer user_data)
 {
   Waiter *w = g_new(Waiter, 1);
-  *w = (Waiter){++self->last, callback, user_data};
-  g_queue_push_tail(&self->waiting, w);
+  *w = (Waiter){++self->last, patient, callback, user_data};
+  GList *after = self->waiting.tail;
+  while (!patient && after != NULL && ((Waiter *)after->data)->patient)
+    after = after->prev;
+  if (after != NULL)
+    g_queue_insert_after(&self->waiting, after, w);
+  else
+    g_queue_push_head(&self->waiting, w);
   pump(self);
   return w->id;
 }

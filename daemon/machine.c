@@ -27,7 +27,7 @@ void
 mf_machine_enter_limiter(MfMachine *self, MfLimiter *limiter, GSourceOnceFunc callback)
 {
   self->limiter = limiter;
-  self->limiter_id = mf_limiter_enter(limiter, callback, self);
+  self->limiter_id = mf_limiter_enter(limiter, self->job == NULL, callback, self);
 }
 
 static void

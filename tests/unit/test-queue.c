@@ -79,6 +79,38 @@ spin(void)
     ;
 }
 
+typedef struct {
+  GString *order;
+  const char *name;
+  gboolean patient;
+} Turn;
+
+static void
+note_turn(gpointer data)
+{
+  const Turn *turn = data;
+  g_string_append(turn->order, turn->name);
+}
+
+/* Who can wait does, in the order of its like. */
+static void
+test_limiter_patient(void)
+{
+  g_autoptr(MfLimiter) limiter = mf_limiter_new(1);
+  g_autoptr(GString) order = g_string_new(NULL);
+  Turn all[] = {{order, "0", FALSE}, {order, "a", TRUE}, {order, "1", FALSE},
+                {order, "b", TRUE},  {order, "2", FALSE}};
+  for (gsize i = 0; i < G_N_ELEMENTS(all); i++) {
+    mf_limiter_enter(limiter, all[i].patient, note_turn, &all[i]);
+    spin();
+  }
+  for (gsize i = 0; i < G_N_ELEMENTS(all); i++) {
+    mf_limiter_leave(limiter);
+    spin();
+  }
+  g_assert_cmpstr(order->str, ==, "012ab");
+}
+
 static void
 test_limiter(void)
 {
@@ -86,7 +118,7 @@ test_limiter(void)
   int in = 0;
   guint ids[4];
   for (int i = 0; i < 4; i++)
-    ids[i] = mf_limiter_enter(limiter, enter, &in);
+    ids[i] = mf_limiter_enter(limiter, FALSE, enter, &in);
   spin();
   g_assert_cmpint(in, ==, 2);
   g_assert_false(mf_limiter_withdraw(limiter, ids[0]));
@@ -108,5 +140,6 @@ main(int argc, char **argv)
   g_test_add_func("/queue/remove", test_remove);
   g_test_add_func("/queue/back", test_back);
   g_test_add_func("/queue/limiter", test_limiter);
+  g_test_add_func("/queue/limiter-patient", test_limiter_patient);
   return g_test_run();
 }
