@@ -80,7 +80,7 @@ on_hello(MfJson *hello, gpointer data)
     }
   }
   if (other && ++self->agents > MOST_AGENTS) {
-    mf_machine_fail(self, "the agent in the machine is restarted again and again");
+    mf_machine_guest_failed(self, "the agent in the machine is restarted again and again");
     return;
   }
   if (lost) {
@@ -196,7 +196,7 @@ on_failed(guint number, const char *message, gpointer data)
   if (config) {
     g_autofree char *reason =
         g_strdup_printf("the agent could not make the machine ready for a job: %s", safe->str);
-    mf_machine_fail(self, reason);
+    mf_machine_guest_failed(self, reason);
     return;
   }
   exec->error = g_string_free(g_steal_pointer(&safe), FALSE);
@@ -207,7 +207,7 @@ on_lost_settled(gpointer data)
 {
   MfMachine *self = data;
   self->lost_timer = 0;
-  mf_machine_fail(self, self->lost);
+  mf_machine_guest_failed(self, self->lost);
   return G_SOURCE_REMOVE;
 }
 

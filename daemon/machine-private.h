@@ -63,7 +63,7 @@ struct _MfMachine {
   guint asks;
   gboolean own;     /* a fork that is no longer the same as the others */
   gboolean in_time; /* and its clock is right */
-  gboolean did_not_wake;
+  gboolean did_not_wake; /* its guest failed before it was up */
   gboolean lost_libvirt;
   char *work; /* folder that it is saved to */
   gboolean saving;
@@ -118,6 +118,8 @@ void mf_machine_save_shrunk(MfMachine *self, GError *error);
 void mf_machine_send_config(MfMachine *self);
 /* A request that must not fail. */
 void mf_machine_send(MfMachine *self, guint type, MfJson *document);
+/* As mf_machine_fail(), by what happened in the guest or to QEMU. */
+void mf_machine_guest_failed(MfMachine *self, const char *reason);
 /* The answer of the step under way. @error: taken, NULL if it went well. */
 void mf_machine_step_done(MfMachine *self, GError *error);
 /* machine-config.c: its job's config, for the injection. (transfer full) */

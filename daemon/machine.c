@@ -68,6 +68,14 @@ mf_machine_fail(MfMachine *self, const char *reason)
 }
 
 void
+mf_machine_guest_failed(MfMachine *self, const char *reason)
+{
+  /* What made it fail may be what it was saved with. */
+  self->did_not_wake = self->did_not_wake || (self->domain && !self->up);
+  mf_machine_fail(self, reason);
+}
+
+void
 mf_machine_step_done(MfMachine *self, GError *error)
 {
   g_autoptr(GError) failure = error;
@@ -320,18 +328,18 @@ mf_machine_domain_event(MfMachine *self, MfDomainEvent event, const char *detail
     if (self->stopping)
       mf_machine_stop(self, FALSE);
     else
-      mf_machine_fail(self, "the machine powered itself off before the job was done");
+      mf_machine_guest_failed(self, "the machine powered itself off before the job was done");
     return;
   case MF_DOMAIN_EVENT_DESTROYED:
     mf_machine_fail(self, "the machine was destroyed by somebody else, not by mayfly");
     return;
   case MF_DOMAIN_EVENT_PANICKED:
-    mf_machine_fail(self, "the kernel in the machine panicked");
+    mf_machine_guest_failed(self, "the kernel in the machine panicked");
     return;
   case MF_DOMAIN_EVENT_CRASHED: {
     g_autofree char *reason = g_strdup_printf("QEMU ended unexpectedly (%s)",
                                               detail && *detail ? detail : "no reason given");
-    mf_machine_fail(self, reason);
+    mf_machine_guest_failed(self, reason);
     return;
   }
   case MF_DOMAIN_EVENT_IO_ERROR: {

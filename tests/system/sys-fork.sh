@@ -157,6 +157,25 @@ is "$(job "$id" .result)" succeeded "mayflyd killed while it forks: the job runs
 is "$(job "$id" .how)" fork "and is forked, though it is the first after a restart"
 clean "$id" "a fork that was interrupted"
 
+# What makes machines fail as they wake, twice in a row, is not used a third time.
+made=$(fork_of made)
+# Too short for until_ok.
+catch_waking() {
+  local i
+  for ((i = 0; i < 500; i++)); do
+    [ "$(job "$id" .phase)" != "making the machine its own" ] || return 0
+  done
+  return 1
+}
+for n in 1 2; do
+  id=$(post '{"template":"tiny","exec":{"argv":["echo","after all"]}}')
+  ok "fork $n wakes" catch_waking
+  kill -KILL "$(pgrep -f "guest=mayfly-$id,")"
+  wait_for "$id" finished
+  is "$(job "$id" '"\(.how) \(.result)"')" "cold succeeded" "QEMU killed: the job is booted"
+done
+ok "after the second it is made anew" until_ok 180 made_anew
+clean "$id" "a job whose fork was killed"
 
 # libvirtd is killed, of which the machines know nothing.
 libvirtd_again() {
