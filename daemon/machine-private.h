@@ -76,6 +76,7 @@ struct _MfMachine {
   MfAgentLink *link;
   MfConsole *console;
   gboolean greeted, up, down;
+  gint64 up_since; /* monotonic */
   guint agents; /* that greeted, one after the other */
   MfReady level;
   char *lost; /* why the link is of no use, while libvirt may still say more */

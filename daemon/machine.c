@@ -107,6 +107,7 @@ mf_machine_step_done(MfMachine *self, GError *error)
     return;
   }
   self->up = TRUE;
+  self->up_since = g_get_monotonic_time();
   g_signal_emit(self, mf_machine_signals[MF_MACHINE_UP], 0);
 }
 
@@ -289,6 +290,7 @@ mf_machine_adopt(MfMachine *self)
     return;
   }
   self->up = TRUE;
+  self->up_since = g_get_monotonic_time();
   /* The link counts the agent's silence only after its first word. */
   self->timer =
       g_timeout_add_seconds((guint)self->host->config->agent_timeout, on_adopted_silent, self);
@@ -313,6 +315,12 @@ gboolean
 mf_machine_is_up(MfMachine *self)
 {
   return self->up && !self->stopping && !self->down;
+}
+
+gboolean
+mf_machine_was_up(MfMachine *self, gint64 time)
+{
+  return mf_machine_is_up(self) && self->up_since < time;
 }
 
 void

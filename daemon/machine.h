@@ -98,4 +98,6 @@ void mf_machine_fail(MfMachine *self, const char *reason);
 void mf_machine_stop(MfMachine *self, gboolean graceful);
 /* It was brought up, so that statistics can be asked for without waiting for libvirt's lock. */
 gboolean mf_machine_is_up(MfMachine *self);
+/* It is, and was already at @time (monotonic). */
+gboolean mf_machine_was_up(MfMachine *self, gint64 time);
 gboolean mf_machine_is_stopping(MfMachine *self);

@@ -56,6 +56,7 @@ struct _MfScheduler {
   gboolean prepared; /* libvirt has our pool and filters */
   gboolean recovered;
   gboolean reaping;
+  gint64 reaping_since;
   gboolean cleared;   /* of the machines that nobody owned when we started */
   guint leftovers;    /* of those, until then: being destroyed */
   GHashTable *reaped; /* ids of domains that nobody owned, since libvirtd came */

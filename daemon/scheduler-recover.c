@@ -254,14 +254,15 @@ on_reaped_overlay(GObject *source, GAsyncResult *result, gpointer data)
     g_info("a left-over overlay stays for now: %s", error->message);
 }
 
-/* A machine that libvirt no longer has, whose end we were not told of. */
+/* A machine that libvirt no longer has, whose end we were not told of. One that came up after the
+ * list was asked for need not be in it. */
 static void
 find_lost(MfScheduler *self, const char *const *domains)
 {
   g_autoptr(GPtrArray) entries = entries_now(self);
   for (guint i = 0; i < entries->len; i++) {
     MfEntry *entry = g_ptr_array_index(entries, i);
-    if (entry->machine != NULL && mf_machine_is_up(entry->machine) &&
+    if (entry->machine != NULL && mf_machine_was_up(entry->machine, self->reaping_since) &&
         !g_strv_contains(domains, entry->job->machine))
       mf_machine_fail(entry->machine, "the machine is gone from libvirt, and nobody said why");
   }
@@ -280,6 +281,8 @@ on_reap_domains(GObject *source, GAsyncResult *result, gpointer data)
       reap_domain(self, *id);
   check_cleared(self);
   find_lost(self, (const char *const *)domains);
+  /* What looked while the list was made looked in vain. */
+  mf_scheduler_pump(self);
 }
 
 static void
@@ -360,6 +363,7 @@ mf_scheduler_reap(MfScheduler *self)
   if (!self->prepared || self->reaping)
     return;
   self->reaping = TRUE;
+  self->reaping_since = g_get_monotonic_time();
   mf_hypervisor_list_domains_async(self->hypervisor, self->cancellable, on_reap_domains,
                                    g_object_ref(self));
   mf_hypervisor_list_overlays_async(self->hypervisor, self->cancellable, on_reap_overlays,
