@@ -169,15 +169,23 @@ start_one(MfPool *self, MfTemplate *template, MfImage *image, const char *stamp,
   mf_machine_start(member->machine);
 }
 
+/* One that goes may leave the list at once. */
+static GPtrArray *
+members_now(MfPool *self)
+{
+  GPtrArray *now = g_ptr_array_new();
+  for (guint i = 0; i < self->members->len; i++)
+    g_ptr_array_add(now, g_ptr_array_index(self->members, i));
+  return now;
+}
+
 /* Those that a job would not be given, or that are more than wanted, the youngest first. */
 static void
 weed(MfPool *self, const char *template, const char *stamp, guint wanted)
 {
   guint kept = 0;
   gint64 oldest = g_get_real_time() - (gint64)self->host->config->pool_age * G_USEC_PER_SEC;
-  g_autoptr(GPtrArray) now = g_ptr_array_new();
-  for (guint i = 0; i < self->members->len; i++)
-    g_ptr_array_add(now, g_ptr_array_index(self->members, i));
+  g_autoptr(GPtrArray) now = members_now(self);
   for (guint i = 0; i < now->len; i++) {
     Member *member = g_ptr_array_index(now, i);
     if (member->state == LEAVING || strcmp(member->template, template) != 0)
@@ -326,13 +334,26 @@ mf_pool_take(MfPool *self, const MfTemplate *template, const MfImage *image, con
   return machine;
 }
 
+static Member *
+find_starting_other(MfPool *self, const char *template)
+{
+  for (guint i = self->members->len; i > 0; i--) {
+    Member *member = g_ptr_array_index(self->members, i - 1);
+    if (member->state == STARTING && strcmp(member->template, template) != 0)
+      return member;
+  }
+  return NULL;
+}
+
 gboolean
-mf_pool_make_room(MfPool *self)
+mf_pool_make_room(MfPool *self, const char *template)
 {
   /* One that goes already is room to come. */
   if (mf_pool_is_leaving(self))
     return TRUE;
   Member *member = find_ready(self, NULL, NULL, NULL);
+  if (member == NULL)
+    member = find_starting_other(self, template);
   if (member == NULL)
     return FALSE;
   let_go(member, "a job needs the room");
@@ -340,18 +361,19 @@ mf_pool_make_room(MfPool *self)
 }
 
 gboolean
-mf_pool_end_one(MfPool *self, const char *why)
+mf_pool_end_all(MfPool *self, const char *why)
 {
-  for (State state = STARTING; state <= READY; state++)
-    for (guint i = self->members->len; i > 0; i--) {
-      Member *member = g_ptr_array_index(self->members, i - 1);
-      if (member->state != state)
-        continue;
-      mf_tries_note(&shelf_of(self, member->template)->tries, why);
-      let_go(member, why);
-      return TRUE;
-    }
-  return FALSE;
+  gboolean found = FALSE;
+  g_autoptr(GPtrArray) now = members_now(self);
+  for (guint i = 0; i < now->len; i++) {
+    Member *member = g_ptr_array_index(now, i);
+    if (member->state == LEAVING)
+      continue;
+    mf_tries_note(&shelf_of(self, member->template)->tries, why);
+    let_go(member, why);
+    found = TRUE;
+  }
+  return found;
 }
 
 guint64

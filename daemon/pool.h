@@ -34,11 +34,12 @@ void mf_pool_set_closed(MfPool *self, gboolean closed);
  */
 MfMachine *mf_pool_take(MfPool *self, const MfTemplate *template, const MfImage *image,
                         const MfGrant *grant);
-/* One that waits makes room, for a job that finds none of its kind. FALSE: none waits. */
-gboolean mf_pool_make_room(MfPool *self);
-/* The host cannot go on like this: the youngest goes, even if it still starts, and the next comes
- * later. FALSE: there is none that does not go already. */
-gboolean mf_pool_end_one(MfPool *self, const char *why);
+/* One that waits makes room, for a job of @template that finds none of its kind; or one that is
+ * being started, unless it may be what the job needs. FALSE: there is none. */
+gboolean mf_pool_make_room(MfPool *self, const char *template);
+/* The host cannot go on like this: all go, even those that still start, and the next come later.
+ * FALSE: there is none that does not go already. */
+gboolean mf_pool_end_all(MfPool *self, const char *why);
 /* Guaranteed to those that have not had it yet: they are starting. */
 guint64 mf_pool_starting(MfPool *self);
 /* One is on its way out. */

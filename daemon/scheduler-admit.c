@@ -98,7 +98,7 @@ admit_next(MfScheduler *self)
     admit(self, head, machine);
     return TRUE;
   }
-  if (able && !mf_pool_make_room(self->pool))
+  if (able && !mf_pool_make_room(self->pool, head->job->template->name))
     mf_forks_make_room(self->forks);
   for (guint i = 0; i < order->len; i++)
     set_position(g_ptr_array_index(order, i), i + 1, why);

@@ -165,7 +165,8 @@ static void
 end_one(MfScheduler *self)
 {
   g_autofree char *why = shortage(self);
-  if (mf_pool_end_one(self->pool, why) || mf_forks_end_all(self->forks, why))
+  gboolean waited = mf_pool_end_all(self->pool, why);
+  if (mf_forks_end_all(self->forks, why) || waited)
     return;
   MfEntry *entry = newest(self, TRUE);
   if (entry != NULL) {
