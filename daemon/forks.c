@@ -256,7 +256,7 @@ sweep(MfForks *self)
 }
 
 void
-mf_forks_look(MfForks *self, GPtrArray *templates, gboolean busy)
+mf_forks_look(MfForks *self, GPtrArray *templates, GHashTable *bad, gboolean busy)
 {
   g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
   for (guint i = 0; i < templates->len; i++) {
@@ -270,7 +270,7 @@ mf_forks_look(MfForks *self, GPtrArray *templates, gboolean busy)
   gpointer name, shelf;
   g_hash_table_iter_init(&iter, self->shelves);
   while (g_hash_table_iter_next(&iter, &name, &shelf))
-    if (!g_hash_table_contains(seen, name))
+    if (!g_hash_table_contains(seen, name) && !g_hash_table_contains(bad, name))
       want(self, shelf, NULL);
   sweep(self);
 }

@@ -18,8 +18,8 @@ MfForks *mf_forks_new(const MfHost *host, const MfBackground *hooks, gpointer da
 void mf_forks_free(MfForks *self);
 
 /* Compare what there is with what @templates (MfTemplate, all there are) ask for; nothing new is
- * begun while @busy. */
-void mf_forks_look(MfForks *self, GPtrArray *templates, gboolean busy);
+ * begun while @busy. Nothing of those in @bad (name, what is wrong) is touched. */
+void mf_forks_look(MfForks *self, GPtrArray *templates, GHashTable *bad, gboolean busy);
 /* When it should look again even if nothing happens; real time, 0 = never. */
 gint64 mf_forks_next(MfForks *self);
 /* What is being made is given up, and nothing new is begun: the host is being drained. */

@@ -244,6 +244,7 @@ look_at(MfPool *self, MfTemplate *template, gboolean busy)
   g_autoptr(MfImage) image = mf_image_find(images, template->image, &error);
   if (image == NULL) {
     mf_tries_set_reason(&shelf->tries, g_strdup(error->message));
+    weed(self, template->name, NULL, 0);
     return;
   }
   g_autofree char *stamp = mf_stamp_machine(template, image);
@@ -252,14 +253,19 @@ look_at(MfPool *self, MfTemplate *template, gboolean busy)
     fill(self, template, image, stamp, busy);
 }
 
-/* Of templates that are no longer there. */
+/* Of templates that are no longer there. One that cannot be read for now says nothing. */
 static void
-weed_orphans(MfPool *self, GPtrArray *templates)
+weed_orphans(MfPool *self, GPtrArray *templates, GHashTable *bad)
 {
   GHashTableIter iter;
   gpointer name, shelf;
   g_hash_table_iter_init(&iter, self->shelves);
   while (g_hash_table_iter_next(&iter, &name, &shelf)) {
+    const char *problem = g_hash_table_lookup(bad, name);
+    if (problem != NULL) {
+      mf_tries_set_reason(&((Shelf *)shelf)->tries, g_strdup(problem));
+      continue;
+    }
     gboolean found = FALSE;
     for (guint i = 0; i < templates->len && !found; i++)
       found = strcmp(((MfTemplate *)g_ptr_array_index(templates, i))->name, name) == 0;
@@ -271,11 +277,11 @@ weed_orphans(MfPool *self, GPtrArray *templates)
 }
 
 void
-mf_pool_look(MfPool *self, GPtrArray *templates, gboolean busy)
+mf_pool_look(MfPool *self, GPtrArray *templates, GHashTable *bad, gboolean busy)
 {
   for (guint i = 0; i < templates->len; i++)
     look_at(self, g_ptr_array_index(templates, i), busy);
-  weed_orphans(self, templates);
+  weed_orphans(self, templates, bad);
 }
 
 gint64

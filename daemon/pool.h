@@ -19,9 +19,9 @@ void mf_pool_free(MfPool *self);
 /*
  * mf_pool_look() - compare what there is with what @templates (MfTemplate, all there are) ask for:
  * start what is missing, unless @busy (a job waits), and let go what is too old, too many or of
- * another version.
+ * another version. Nothing of those in @bad (name, what is wrong) is touched.
  */
-void mf_pool_look(MfPool *self, GPtrArray *templates, gboolean busy);
+void mf_pool_look(MfPool *self, GPtrArray *templates, GHashTable *bad, gboolean busy);
 /* When it should look again even if nothing happens; real time, 0 = never. */
 gint64 mf_pool_next(MfPool *self);
 /* All of them go, and none is started until this is taken back: the host is being drained. */

@@ -126,6 +126,20 @@ look_later(MfScheduler *self)
         g_timeout_add((guint)CLAMP(left / 1000 + 1, BACKGROUND_MS, G_MAXINT), on_later, self);
 }
 
+/* Once for each mistake: jobs that name the template are told by themselves. */
+static void
+tell_bad(MfScheduler *self, GHashTable *bad)
+{
+  GHashTableIter iter;
+  gpointer name, problem;
+  g_hash_table_iter_init(&iter, bad);
+  while (g_hash_table_iter_next(&iter, &name, &problem))
+    if (g_strcmp0(problem, g_hash_table_lookup(self->bad_templates, name)) != 0)
+      g_message("template %s: %s", (char *)name, (char *)problem);
+  g_hash_table_unref(self->bad_templates);
+  self->bad_templates = g_hash_table_ref(bad);
+}
+
 void
 mf_scheduler_look(MfScheduler *self)
 {
@@ -133,12 +147,14 @@ mf_scheduler_look(MfScheduler *self)
       !mf_hypervisor_is_up(self->hypervisor))
     return;
   gboolean busy = mf_queue_length(self->queue) > 0;
-  g_autoptr(GPtrArray) templates = mf_template_load_all(self->config->template_directory, NULL);
-  /* A file that is wrong for now says nothing about the machines that there are. */
+  g_autoptr(GHashTable) bad = NULL;
+  g_autoptr(GPtrArray) templates =
+      mf_template_load_good(self->config->template_directory, &bad, NULL);
   if (templates == NULL)
     return;
-  mf_forks_look(self->forks, templates, busy);
-  mf_pool_look(self->pool, templates, busy);
+  tell_bad(self, bad);
+  mf_forks_look(self->forks, templates, bad, busy);
+  mf_pool_look(self->pool, templates, bad, busy);
   look_later(self);
 }
 

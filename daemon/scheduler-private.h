@@ -59,6 +59,7 @@ struct _MfScheduler {
   gint64 reaping_since;
   gboolean cleared;   /* of the machines that nobody owned when we started */
   guint leftovers;    /* of those, until then: being destroyed */
+  GHashTable *bad_templates; /* name, what was last said to be wrong with it */
   GHashTable *reaped; /* ids of domains that nobody owned, since libvirtd came */
   MfSchedulerMemory memory;
   guint pump_idle, reap_timer, background_timer, later_timer;

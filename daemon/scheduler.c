@@ -471,6 +471,7 @@ mf_scheduler_finalize(GObject *object)
   mf_queue_free(self->queue);
   g_hash_table_unref(self->by_id);
   g_hash_table_unref(self->reaped);
+  g_hash_table_unref(self->bad_templates);
   g_ptr_array_unref(self->entries);
   g_clear_pointer(&self->pool, mf_pool_free);
   g_clear_pointer(&self->forks, mf_forks_free);
@@ -505,5 +506,6 @@ mf_scheduler_init(MfScheduler *self)
   self->entries = g_ptr_array_new_with_free_func(entry_free);
   self->by_id = g_hash_table_new(g_str_hash, g_str_equal);
   self->reaped = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+  self->bad_templates = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
   self->cancellable = g_cancellable_new();
 }

@@ -267,8 +267,9 @@ list_names(const char *directory, GError **error)
   return names;
 }
 
-GPtrArray *
-mf_template_load_all(const char *directory, GError **error)
+/* @bad: NULL: a bad file is an error. */
+static GPtrArray *
+load_each(const char *directory, GHashTable *bad, GError **error)
 {
   g_autoptr(GPtrArray) names = list_names(directory, error);
   if (names == NULL)
@@ -276,14 +277,37 @@ mf_template_load_all(const char *directory, GError **error)
   g_autoptr(GPtrArray) templates =
       g_ptr_array_new_with_free_func((GDestroyNotify)mf_template_unref);
   for (guint i = 0; i < names->len; i++) {
-    g_autofree char *file = g_strconcat(g_ptr_array_index(names, i), SUFFIX, NULL);
+    const char *name = g_ptr_array_index(names, i);
+    g_autofree char *file = g_strconcat(name, SUFFIX, NULL);
     g_autofree char *path = g_build_filename(directory, file, NULL);
-    MfTemplate *template = mf_template_load(path, error);
-    if (template == NULL)
+    g_autoptr(GError) problem = NULL;
+    MfTemplate *template = mf_template_load(path, &problem);
+    if (template != NULL) {
+      g_ptr_array_add(templates, template);
+    } else if (bad != NULL) {
+      g_hash_table_insert(bad, g_strdup(name), g_strdup(problem->message));
+    } else {
+      g_propagate_error(error, g_steal_pointer(&problem));
       return NULL;
-    g_ptr_array_add(templates, template);
+    }
   }
   return g_steal_pointer(&templates);
+}
+
+GPtrArray *
+mf_template_load_all(const char *directory, GError **error)
+{
+  return load_each(directory, NULL, error);
+}
+
+GPtrArray *
+mf_template_load_good(const char *directory, GHashTable **ret_bad, GError **error)
+{
+  g_autoptr(GHashTable) bad = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+  GPtrArray *templates = load_each(directory, bad, error);
+  if (templates != NULL)
+    *ret_bad = g_steal_pointer(&bad);
+  return templates;
 }
 
 static void

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Machines that wait: a job takes one at once, with all that it brings, and never a second job the same; the place is
-# filled again, makes room where room is needed, follows its template, and is told about where it cannot be filled.
+# filled again, makes room where room is needed, follows its template, and is told about where it cannot be filled; libvirtd may be away.
 set -u
 # shellcheck source=tests/lib/mayfly-host.sh
 . "$(dirname "$(realpath "$0")")/../lib/mayfly-host.sh"
@@ -102,6 +102,23 @@ wait "$client"
 is $? 4 "a job in such a machine goes on when mayflyd restarts"
 is "$(tr '\n' ' ' <"$logs/out")" "one two " "to the last line"
 
+# libvirtd stands still while a job takes a machine, and is killed: the job begins at once and gets all of its memory later.
+ok "two wait again" until_ok 180 ready_is 2
+ok "and are small" until_ok 60 small
+kill -STOP "$(cat /run/libvirtd.pid)"
+id=$(post '{"template":"tiny","exec":{"argv":["sh","-c","echo begun; sleep 25"]}}')
+begun() { [ "$(api GET "/v1/jobs/$id/execs/1/output?form=stdout")" = begun ]; }
+ok "a job begins though libvirtd does not answer" until_ok 20 begun
+kill -KILL "$(cat /run/libvirtd.pid)"
+until_ok 20 libvirt_is false
+start_libvirtd
+has_all() { [ "$(api GET "/v1/jobs/$id/stats" | jq '.balloon_current == .memory')" = true ]; }
+ok "with libvirtd back it has all of its memory" until_ok 30 has_all
+wait_for "$id" finished
+is "$(job "$id" .result)" succeeded "and succeeds"
+is "$(virsh -q list --all --name | grep -cF "$(job "$id" .machine)")" 0 "and its machine is gone"
+ok "two wait again" until_ok 180 ready_is 2
+
 # Starts that fail are tried again later and later, and the reason is told.
 sed -i "s#^image=.*#&\ndomain=/etc/mayfly/broken.xml#" "$template"
 sed "s/machine='q35'/machine='nosuch'/" /usr/share/mayfly/templates/domain.xml >/etc/mayfly/broken.xml
@@ -112,10 +129,24 @@ like "$(mayfly pool list)" "starting the domain.*; again in [0-9]+" "and says wh
 like "$(api GET /metrics)" 'mayfly_pool_failures\{template="tiny"\} [1-9]' "so do the metrics"
 sed -i '/^domain=/d' "$template"
 
+# A mistake in one template is told of, and is nobody else's.
+echo "nonsense=1" >/etc/mayfly/templates/other.conf
+ok "two wait although another template is wrong" until_ok 180 ready_is 2
+virsh -q destroy "$(virsh -q list --name | grep mayfly-p- | head -n 1)" >/dev/null
+ok "and are replaced" until_ok 180 ready_is 2
+like "$(cat "$by_hand/mayflyd.log")" "template other: .*nonsense" "the journal says what is wrong with it"
+rm /etc/mayfly/templates/other.conf
+# What no job could be given goes: of an image that is not there.
+sed -i 's/^image=.*/image=nosuch/' "$template"
+gone() { [ "$(idle_machines)" = 0 ]; }
+ok "machines of an image that is gone go" until_ok 90 gone
+sed -i 's/^image=.*/image=tiny/' "$template"
+
 # No pool, no machines.
 pool 0
-gone() { [ "$(idle_machines)" = 0 ]; }
 ok "a pool that is not wanted goes" until_ok 60 gone
 is "$(find /var/lib/mayfly/overlays /run/mayfly/machines /var/lib/mayfly/pool -mindepth 1 2>/dev/null)" "" "and leaves nothing"
 ok "every port is free" until_ok 60 ports_free
+mayfly_down
+down_with_libvirtd
 mayfly_done
