@@ -63,8 +63,8 @@ typedef enum {
   MF_FRAME_RESEED = 15,  /* H {"time_ns":n,"entropy":"<hex>","hostname":…,"machine_id":…,"token":…,
                                "network":{"mac","address","prefix","gateway"}}: you are another machine now; all
                                members are optional. With "network" that interface is about to appear, and the
-                               levels of READY begin again. A HELLO with the token says that it is done; the same
-                               token again with nothing but the time is answered too, and shows how long that takes */
+                               levels of READY begin again. A HELLO with the token says that it is done; another
+                               token with nothing but the time is answered too, and shows how long that takes */
   MF_FRAME_PUT = 16,     /* H file to write: document {"path","mode","content_base64"}. Frames are handled in order: a
                                PONG after it says that it is written, unless an ERROR came before */
   MF_FRAME_GET = 17,     /* H {"path"}; answered by PUT frames of the agent, same exec id */

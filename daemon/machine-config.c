@@ -9,10 +9,10 @@
 #include "daemon/json.h"
 #include "daemon/machine-private.h"
 
-static char *
-hostname_of(const MfJob *job)
+char *
+mf_machine_hostname(MfMachine *self)
 {
-  return g_strdup_printf("mayfly-%s", job->id);
+  return g_strdup_printf("mayfly-%s", self->job != NULL ? self->job->id : self->id);
 }
 
 static char *
@@ -55,7 +55,7 @@ mf_machine_plan(MfMachine *self)
 {
   const MfJob *job = self->job;
   MfInjectPlan *plan = mf_inject_plan_new(self->overlay, self->image);
-  g_autofree char *hostname = hostname_of(job);
+  g_autofree char *hostname = mf_machine_hostname(self);
   g_autofree char *hostname_line = g_strdup_printf("%s\n", hostname);
   g_autofree char *hosts = hosts_of(hostname);
   g_autoptr(MfJson) json = job_document(job, hostname);
@@ -112,13 +112,9 @@ void
 mf_machine_send_config(MfMachine *self)
 {
   const MfJob *job = self->job;
-  g_autofree char *hostname = hostname_of(job);
+  g_autofree char *hostname = mf_machine_hostname(self);
   g_autofree char *hosts = hosts_of(hostname);
-  g_autoptr(MfJson) identity = json_object_new_object();
   g_autoptr(MfJson) document = job_document(job, hostname);
-  mf_json_add_string(identity, "hostname", hostname);
-  mf_json_add(identity, "time_ns", json_object_new_int64(g_get_real_time() * 1000));
-  mf_machine_send(self, MF_FRAME_RESEED, identity);
   send_file(self, "/etc/hosts", 0644, hosts, strlen(hosts));
   mf_machine_send(self, MF_FRAME_CONFIG, document);
   for (guint i = 0; job->spec->files != NULL && i < job->spec->files->len; i++) {
@@ -161,6 +157,10 @@ mf_machine_assign(MfMachine *self, MfJob *job, GError **error)
   job->how = "pool";
   mf_machine_shrink_stop(self);
   mf_machine_give_memory(self);
+  g_autoptr(MfJson) identity = json_object_new_object();
+  g_autofree char *hostname = mf_machine_hostname(self);
+  mf_json_add_string(identity, "hostname", hostname);
+  mf_machine_ask(self, identity);
   mf_machine_send_config(self);
   return TRUE;
 }

@@ -15,10 +15,6 @@
 #include "daemon/machine-private.h"
 
 #define ENTROPY 64 /* bytes */
-/* The guest's clock is wrong by less than a request and its answer take: then that is little
- * enough. Under load it is asked for again, a few times. */
-#define CLOCK_US   (40 * 1000)
-#define CLOCK_ASKS 5
 
 static void
 step_clone(MfMachine *self)
@@ -128,24 +124,18 @@ network_json(MfMachine *self)
 }
 
 static void
-ask(MfMachine *self, gboolean everything)
+make_own(MfMachine *self)
 {
   g_autoptr(MfJson) json = json_object_new_object();
-  if (everything) {
-    g_autofree char *entropy = random_hex(ENTROPY);
-    g_autofree char *machine_id = random_hex(16);
-    g_autofree char *hostname = g_strconcat("mayfly-", self->id, NULL);
-    mf_json_add_string(json, "entropy", entropy);
-    mf_json_add_string(json, "machine_id", machine_id);
-    mf_json_add_string(json, "hostname", hostname);
-    mf_json_add(json, "network", network_json(self));
-    explicit_bzero(entropy, strlen(entropy));
-  }
-  mf_json_add_string(json, "token", self->token);
-  self->asked = g_get_monotonic_time();
-  self->asks++;
-  mf_json_add(json, "time_ns", json_object_new_int64(g_get_real_time() * 1000));
-  mf_machine_send(self, MF_FRAME_RESEED, json);
+  g_autofree char *entropy = random_hex(ENTROPY);
+  g_autofree char *machine_id = random_hex(16);
+  g_autofree char *hostname = mf_machine_hostname(self);
+  mf_json_add_string(json, "entropy", entropy);
+  mf_json_add_string(json, "machine_id", machine_id);
+  mf_json_add_string(json, "hostname", hostname);
+  mf_json_add(json, "network", network_json(self));
+  mf_machine_ask(self, json);
+  explicit_bzero(entropy, strlen(entropy));
 }
 
 void
@@ -153,22 +143,13 @@ mf_machine_fork_greeted(MfMachine *self, const char *token)
 {
   if (self->memory_image == NULL || self->in_time || self->link == NULL)
     return;
-  if (self->token == NULL) {
-    self->token = random_hex(8);
-    ask(self, TRUE);
+  if (self->asks == 0) {
+    make_own(self);
     return;
   }
   /* What the saved agent says of itself is not an answer. */
-  if (g_strcmp0(token, self->token) != 0)
+  if (!mf_machine_has_answered(self, token))
     return;
-  self->own = TRUE;
-  gint64 took = g_get_monotonic_time() - self->asked;
-  if (took > CLOCK_US && self->asks <= CLOCK_ASKS) {
-    ask(self, FALSE);
-    return;
-  }
-  if (took > CLOCK_US)
-    g_info("machine %s: its clock may be wrong by %" G_GINT64_FORMAT " ms", self->id, took / 1000);
   self->in_time = TRUE;
   if (self->job != NULL) {
     mf_machine_give_memory(self);

@@ -56,14 +56,15 @@ struct _MfMachine {
   char *overlay, *prepared;
   MfPort *port;
   char *sockets; /* folder */
+  /* requests (machine-ask.c) */
+  char *token;  /* of what the agent was last asked for */
+  gint64 asked; /* monotonic */
+  guint asks;
+  gboolean own; /* the first was carried out: a fork is no longer the same as the others */
   /* fork (machine-fork.c, machine-save.c) */
   MfMemoryImage *memory_image; /* that it is forked from; NULL: it boots */
-  char *token;                 /* of what the agent was last asked for */
-  gint64 asked;                /* monotonic */
-  guint asks;
-  gboolean own;     /* a fork that is no longer the same as the others */
-  gboolean in_time; /* and its clock is right */
-  gboolean did_not_wake; /* its guest failed before it was up */
+  gboolean in_time;            /* and its clock is right */
+  gboolean did_not_wake;       /* its guest failed before it was up */
   gboolean lost_libvirt;
   char *work; /* folder that it is saved to */
   gboolean saving;
@@ -106,7 +107,13 @@ void mf_machine_resume(MfMachine *self);
 void mf_machine_clone(MfMachine *self, const char *backing);
 void mf_machine_step_port(MfMachine *self);
 void mf_machine_step_boot(MfMachine *self);
-/* machine-fork.c: the agent has greeted, with the token of the last request that it carried out. */
+/* machine-ask.c */
+/* The agent is to do what @request says (MF_FRAME_RESEED), and to set the clock. */
+void mf_machine_ask(MfMachine *self, MfJson *request);
+/* The agent has greeted, with the token of the last request that it carried out. TRUE: it was that
+ * one, and the clock is right. */
+gboolean mf_machine_has_answered(MfMachine *self, const char *token);
+/* machine-fork.c: the agent has greeted. */
 void mf_machine_fork_greeted(MfMachine *self, const char *token);
 /* machine-shrink.c */
 void mf_machine_shrink_greeted(MfMachine *self, const char *token);
@@ -117,6 +124,8 @@ void mf_machine_give_memory(MfMachine *self);
 void mf_machine_save_shrunk(MfMachine *self, GError *error);
 /* machine-config.c: gives the job's config to the agent, before any exec. */
 void mf_machine_send_config(MfMachine *self);
+/* Its job's, if it has one. (transfer full) */
+char *mf_machine_hostname(MfMachine *self);
 /* A request that must not fail. */
 void mf_machine_send(MfMachine *self, guint type, MfJson *document);
 /* As mf_machine_fail(), by what happened in the guest or to QEMU. */
