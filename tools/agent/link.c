@@ -153,6 +153,14 @@ write_out(MfLink *self)
   return true;
 }
 
+/* What goes wrong here goes wrong again when the rest is sent, which sees to it. */
+void
+mf_link_push(MfLink *self)
+{
+  if (self->up && !self->blocked)
+    (void)write_out(self);
+}
+
 static void
 send_what_there_is(MfLink *self, MfPoller *poller)
 {

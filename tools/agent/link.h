@@ -58,6 +58,9 @@ void mf_link_prepare(MfLink *self, MfPoller *poller);
 void mf_link_dispatch(MfLink *self, const MfPoller *poller);
 /* mf_link_send() - queue one frame with @frame->payload. Without a connection it is dropped. */
 void mf_link_send(MfLink *self, const MfFrame *frame);
+/* mf_link_push() - what is queued goes out now, not after the frames that have come: the host
+ * counts the time. */
+void mf_link_push(MfLink *self);
 /* mf_link_begin() - the same, but the caller puts the payload into the queue, at once. Return: room
  * for @frame->length bytes; NULL: there is no connection. */
 uint8_t *mf_link_begin(MfLink *self, const MfFrame *frame);

@@ -187,6 +187,7 @@ acknowledge(MfSession *self, MfDocument *document)
   free(self->token);
   self->token = copy;
   send_hello(self, true);
+  mf_link_push(self->link);
 }
 
 static void
