@@ -94,6 +94,7 @@ on_hello(MfJson *hello, gpointer data)
   /* What this brings up has its execs attached by whoever hears of it. */
   gboolean was_up = mf_machine_is_up(self);
   mf_machine_fork_greeted(self, token);
+  mf_machine_assign_greeted(self, token);
   mf_machine_shrink_greeted(self, token);
   for (guint i = 0; self->job != NULL && was_up && i < self->job->execs->len; i++)
     mf_exec_attach(g_ptr_array_index(self->job->execs, i), self->link, job_env(self));

@@ -91,6 +91,7 @@ struct _MfMachine {
 };
 
 /* machine.c: what the tables of steps share */
+void mf_machine_begin(MfMachine *self, const MfMachineStep *steps);
 void mf_machine_enter_limiter(MfMachine *self, MfLimiter *limiter, GSourceOnceFunc callback);
 /* What the callback begins with: it has the place, and its step's time begins. */
 void mf_machine_got_place(MfMachine *self);
@@ -113,8 +114,9 @@ void mf_machine_ask(MfMachine *self, MfJson *request);
 /* The agent has greeted, with the token of the last request that it carried out. TRUE: it was that
  * one, and the clock is right. */
 gboolean mf_machine_has_answered(MfMachine *self, const char *token);
-/* machine-fork.c: the agent has greeted. */
+/* machine-fork.c, machine-assign.c: the agent has greeted. */
 void mf_machine_fork_greeted(MfMachine *self, const char *token);
+void mf_machine_assign_greeted(MfMachine *self, const char *token);
 /* machine-shrink.c */
 void mf_machine_shrink_greeted(MfMachine *self, const char *token);
 void mf_machine_shrink_stop(MfMachine *self);

@@ -41,6 +41,14 @@ run_step(MfMachine *self)
 }
 
 void
+mf_machine_begin(MfMachine *self, const MfMachineStep *steps)
+{
+  self->steps = steps;
+  self->step = 0;
+  run_step(self);
+}
+
+void
 mf_machine_set_timing(MfMachine *self, MfTiming timing, double seconds)
 {
   self->timings[timing] = seconds;
@@ -101,7 +109,8 @@ mf_machine_step_done(MfMachine *self, GError *error)
     return;
   }
   double seconds = (double)(g_get_monotonic_time() - self->step_began) / G_USEC_PER_SEC;
-  mf_machine_set_timing(self, self->steps[self->step].timing, seconds);
+  if (self->steps[self->step].timing != MF_TIMING_LAST_)
+    mf_machine_set_timing(self, self->steps[self->step].timing, seconds);
   if (self->steps[++self->step].run != NULL) {
     run_step(self);
     return;
@@ -258,8 +267,8 @@ mf_machine_start(MfMachine *self)
     self->job->accel = self->host->accel->kvm ? "kvm" : "tcg";
     self->job->how = self->memory_image != NULL ? "fork" : "cold";
   }
-  self->steps = self->memory_image != NULL ? mf_machine_fork_steps : mf_machine_cold_steps;
-  run_step(self);
+  mf_machine_begin(self,
+                   self->memory_image != NULL ? mf_machine_fork_steps : mf_machine_cold_steps);
 }
 
 static gboolean

@@ -32,7 +32,7 @@ G_DECLARE_FINAL_TYPE(MfMachine, mf_machine, MF, MACHINE, GObject)
 
 /*
  * Signals:
- *  "up"            it is ready for execs; once
+ *  "up"            it is ready for execs; once, and again when it was assigned
  *  "down"          (const char *reason): it is of no use any more, mf_machine_stop() is due; at
  *                  most once
  *  "exec-finished" (MfExec *exec)
@@ -76,10 +76,12 @@ void mf_machine_start(MfMachine *self);
 gboolean mf_machine_can_bring(const MfJob *job);
 /*
  * mf_machine_assign() - a machine that waits, and is up, serves @job from now on, and never
- * another. Its execs may be run at once: what the job brings gets there before them. The job's
- * record is not written. FALSE: it is of no use and must be stopped.
+ * another. "up" follows when its agent has answered, or "down"; what the job brings gets there
+ * before any exec. The job's record is not written. FALSE: it is of no use and must be stopped.
  */
 gboolean mf_machine_assign(MfMachine *self, MfJob *job, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* It waited for the job that it has. Not known of one that was adopted. */
+gboolean mf_machine_was_assigned(MfMachine *self);
 const char *mf_machine_get_id(MfMachine *self);
 /* Takes on the running domain of a job that was ready or running when the daemon ended. "down" if
  * that cannot be. */

@@ -3,6 +3,8 @@
 #include "daemon/scheduler-private.h"
 
 #define BACKGROUND_MS 300
+/* Machines that waited and could not be handed over, until a job has one made for it. */
+#define MOST_USELESS 3
 
 static guint
 held_by(uid_t owner, gpointer data)
@@ -58,11 +60,12 @@ mf_scheduler_why_not_ahead(const MfGrant *grant, gpointer data)
   return why != NULL ? why : why_not(data, grant);
 }
 
-/* One that waits. (transfer full); NULL: none is as @job asks. */
+/* One that waits. (transfer full); NULL: none is as the job asks. */
 static MfMachine *
-take_machine(MfScheduler *self, const MfJob *job)
+take_machine(MfScheduler *self, const MfEntry *entry)
 {
-  return mf_machine_can_bring(job)
+  const MfJob *job = entry->job;
+  return entry->useless < MOST_USELESS && mf_machine_can_bring(job)
              ? mf_pool_take(self->pool, job->template, job->image, &job->grant)
              : NULL;
 }
@@ -91,7 +94,7 @@ admit_next(MfScheduler *self)
   g_autofree char *why = why_none(self, FALSE);
   /* What no job could start now is no reason to end those that wait. */
   gboolean able = why == NULL;
-  MfMachine *machine = able ? take_machine(self, head->job) : NULL;
+  MfMachine *machine = able ? take_machine(self, head) : NULL;
   if (why == NULL && machine == NULL)
     why = why_not(self, &head->job->grant);
   if (why == NULL) {

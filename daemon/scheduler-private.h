@@ -20,6 +20,7 @@ typedef struct {
   gboolean counted;   /* its grant is in used */
   const char *again; /* why it goes back to the queue once its machine is gone; NULL: it does not */
   guint lost;        /* machines that libvirtd went away from while they started */
+  guint useless;     /* machines that waited for it, and could not be handed over */
   gboolean boots;    /* its fork failed: it is not tried again */
   gboolean loaded;   /* from its record, and not yet gone on with */
   guint watchers;

@@ -203,29 +203,49 @@ on_up(MfMachine *machine, gpointer data)
   mf_entry_run_execs(entry);
 }
 
+/* Nothing of the job has run: it goes back to the queue once this machine is gone. */
+static void
+start_again(MfEntry *entry, const char *again)
+{
+  entry->again = again;
+  mf_machine_stop(entry->machine, FALSE);
+}
+
+static void
+could_not_take(MfEntry *entry, const char *reason)
+{
+  entry->useless++;
+  mf_entry_log(entry, "could not take machine %s: %s", mf_machine_get_id(entry->machine), reason);
+  start_again(entry, "the machine that waited for it is of no use");
+}
+
+/* What saved memory could not do, a boot can. */
+static void
+could_not_fork(MfEntry *entry, MfMemoryImage *memory, const char *reason)
+{
+  mf_entry_log(entry, "could not be forked: %s", reason);
+  if (mf_machine_did_not_wake(entry->machine))
+    mf_forks_tell(entry->scheduler->forks, memory, reason);
+  entry->boots = TRUE;
+  start_again(entry, "its machine could not be forked, and is booted instead");
+}
+
 static void
 on_down(MfMachine *machine, const char *reason, gpointer data)
 {
   MfEntry *entry = data;
   MfMemoryImage *memory = mf_machine_get_memory_image(machine);
-  if (entry->job->state == MF_JOB_STARTING && mf_machine_lost_libvirt(machine) &&
-      entry->lost++ < MOST_LOST) {
+  gboolean starting = entry->job->state == MF_JOB_STARTING;
+  if (starting && mf_machine_lost_libvirt(machine) && entry->lost++ < MOST_LOST) {
     mf_entry_log(entry, "could not be started: %s", reason);
-    entry->again = "libvirtd went away while its machine was starting";
-    mf_machine_stop(machine, FALSE);
-    return;
-  }
-  if (memory == NULL || entry->job->state != MF_JOB_STARTING) {
+    start_again(entry, "libvirtd went away while its machine was starting");
+  } else if (starting && mf_machine_was_assigned(machine)) {
+    could_not_take(entry, reason);
+  } else if (starting && memory != NULL) {
+    could_not_fork(entry, memory, reason);
+  } else {
     mf_entry_end(entry, MF_RESULT_SYSTEM_FAILURE, -1, reason);
-    return;
   }
-  /* Nothing of the job has run yet: what saved memory could not do, a boot can. */
-  mf_entry_log(entry, "could not be forked: %s", reason);
-  if (mf_machine_did_not_wake(machine))
-    mf_forks_tell(entry->scheduler->forks, memory, reason);
-  entry->boots = TRUE;
-  entry->again = "its machine could not be forked, and is booted instead";
-  mf_machine_stop(machine, FALSE);
 }
 
 static void
@@ -294,14 +314,10 @@ mf_entry_start_with(MfEntry *entry, MfMachine *machine)
   g_autoptr(GError) error = NULL;
   mf_job_set_state(entry->job, MF_JOB_STARTING);
   set_machine(entry, machine);
-  if (mf_machine_assign(machine, entry->job, &error)) {
+  if (mf_machine_assign(machine, entry->job, &error))
     mf_entry_log(entry, "takes machine %s", mf_machine_get_id(machine));
-    on_up(machine, entry);
-    return;
-  }
-  g_message("%s, ignoring", error->message);
-  entry->again = "the machine that waited for it is of no use";
-  mf_machine_stop(machine, FALSE);
+  else
+    could_not_take(entry, error->message);
 }
 
 void

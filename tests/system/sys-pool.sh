@@ -87,6 +87,64 @@ virsh -q destroy "$(virsh -q list --name | grep mayfly-p- | head -n 1)" >/dev/nu
 is "$(mayfly run --template tiny -- echo alive </dev/null 2>/dev/null)" alive "a job runs when one has died"
 ok "the dead one is replaced" until_ok 180 ready_is 2
 
+# One that hangs while it waits - its QEMU is stopped - is found out when a job is to have it, which gets another.
+left() {
+  virsh -q list --all --name | grep -F "mayfly-$1"
+  grep -lsa "guest=mayfly-$1" /proc/[0-9]*/cmdline
+  find /var/lib/mayfly/overlays /run/mayfly/machines -name "*$1*"
+}
+nothing_left() { [ -z "$(left "$1")" ]; }
+signal_qemu() { kill -"$1" "$(cat "/run/libvirt/qemu/mayfly-$hung.pid")"; }
+# The one that the next job is to have.
+hang_next() {
+  until_ok 180 ready_is 2
+  hung=$(pool_of '[.machines[] | select(.state == "ready")][0].id')
+  signal_qemu STOP
+}
+handing_over() { [ "$(job "$1" .phase)" = "handing the machine over" ]; }
+hang_next
+is "$(mayfly run --template tiny -- echo alive </dev/null 2>"$logs/stderr")" alive "a job runs when the machine it was to have hangs"
+id=$(newest)
+is "$(job "$id" '"\(.how) \(.result)"')" "pool succeeded" "in another that waited"
+like "$(cat "$by_hand/mayflyd.log")" "job $id: could not take machine $hung: .*has not answered" "the journal tells why"
+is "$(left "$hung")" "" "nothing is left of the one that hung"
+hang_next
+id=$(post '{"template":"tiny","exec":{"argv":["sleep","300"]}}')
+ok "a machine that hangs is being handed over" until_ok 5 handing_over "$id"
+is "$(job "$id" '"\(.state) \(.machine)"')" "starting $hung" "to a job that is starting"
+api DELETE "/v1/jobs/$id" >/dev/null
+wait_for "$id" finished 60
+is "$(job "$id" .result)" cancelled "which can be cancelled"
+is "$(left "$hung")" "" "and leaves nothing"
+hang_next
+id=$(post '{"template":"tiny","exec":{"argv":["echo","after all"]}}')
+ok "another is being handed over" until_ok 5 handing_over "$id"
+kill_mayflyd
+wait_for "$id" finished
+is "$(job "$id" .result)" succeeded "mayflyd killed meanwhile: the job runs"
+is "$(api GET "/v1/jobs/$id/execs/1/output?form=stdout")" "after all" "once"
+ok "and nothing is left of the one that hung" until_ok 60 nothing_left "$hung"
+
+# One that only takes its time is used, and its clock is right although it was set late.
+hang_next
+# shellcheck disable=SC2016
+clock='read -r line; adjtimex | awk "/tv_sec/ { s = \$2 } /tv_usec/ { u = \$2 } END { printf \"%d%03d\n\", s, u / 1000 }"'
+(sleep 5; date +%s%3N >"$logs/before"; echo) | mayfly run --template tiny -i -- sh -c "$clock" >"$logs/clock" 2>"$logs/stderr" &
+client=$!
+sleep 2
+signal_qemu CONT
+wait "$client"
+after=$(date +%s%3N)
+before=$(cat "$logs/before") said=$(cat "$logs/clock")
+is "$(job "$(newest)" '"\(.machine) \(.result)"')" "$hung succeeded" "a machine that answers late is used"
+ok "its clock is right: $before $said $after" test "$said" -ge $((before - 50)) -a "$said" -le $((after + 50))
+ok "two wait again" until_ok 180 ready_is 2
+before=$(date +%s%3N)
+said=$(echo | mayfly run --template tiny -i -- sh -c "$clock" 2>"$logs/stderr")
+after=$(date +%s%3N)
+ok "so is the clock of one that answers at once: $before $said $after" \
+  test "$said" -ge $((before - 50)) -a "$said" -le $((after + 50))
+
 # A restart: what waited is nobody's, and is made anew.
 before=$(virsh -q list --name | grep mayfly-p- | sort)
 restart_mayflyd >/dev/null
