@@ -237,8 +237,11 @@ look_at(MfPool *self, MfTemplate *template, gboolean busy)
   g_autofree char *images = g_build_filename(self->host->config->state_directory, "images", NULL);
   g_autoptr(GError) error = NULL;
   Shelf *shelf = shelf_of(self, template->name);
-  shelf->wanted = self->closed ? 0 : template->pool;
-  if (shelf->wanted == 0 && count_of(self, template->name, STARTING) == 0 &&
+  guint most = self->closed ? 0 : template->pool;
+  shelf->wanted = template->pool;
+  if (self->closed && shelf->wanted > 0)
+    mf_tries_set_reason(&shelf->tries, g_strdup("this host is being drained"));
+  if (most == 0 && count_of(self, template->name, STARTING) == 0 &&
       count_of(self, template->name, READY) == 0)
     return;
   g_autoptr(MfImage) image = mf_image_find(images, template->image, &error);
@@ -248,8 +251,8 @@ look_at(MfPool *self, MfTemplate *template, gboolean busy)
     return;
   }
   g_autofree char *stamp = mf_stamp_machine(template, image);
-  weed(self, template->name, stamp, shelf->wanted);
-  if (shelf->wanted > 0)
+  weed(self, template->name, stamp, most);
+  if (most > 0)
     fill(self, template, image, stamp, busy);
 }
 
