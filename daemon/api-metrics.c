@@ -268,7 +268,7 @@ memory_images(MfScheduler *scheduler)
 {
   MfJson *list = json_object_new_array();
   const MfConfig *config = mf_scheduler_get_config(scheduler);
-  g_autoptr(GPtrArray) templates = mf_template_load_all(config->template_directory, NULL);
+  g_autoptr(GPtrArray) templates = mf_template_load_good(config->template_directory, NULL, NULL);
   for (guint i = 0; templates != NULL && i < templates->len; i++) {
     const MfTemplate *template = g_ptr_array_index(templates, i);
     MfJson *fork = mf_scheduler_fork(scheduler, template);

@@ -74,7 +74,8 @@ mf_scheduler_info(MfScheduler *self)
   mf_json_add(json, "gitlab_runner", mf_runner_to_json(self->host.runner));
   g_autofree char *folder = g_build_filename(self->config->state_directory, "images", NULL);
   g_autoptr(GPtrArray) images = mf_image_list(folder, NULL);
-  g_autoptr(GPtrArray) templates = mf_template_load_all(self->config->template_directory, NULL);
+  g_autoptr(GPtrArray) templates =
+      mf_template_load_good(self->config->template_directory, NULL, NULL);
   mf_json_add_uint(json, "images", images ? images->len : 0);
   mf_json_add_uint(json, "templates", templates ? templates->len : 0);
   return json;

@@ -305,7 +305,7 @@ mf_template_load_good(const char *directory, GHashTable **ret_bad, GError **erro
 {
   g_autoptr(GHashTable) bad = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
   GPtrArray *templates = load_each(directory, bad, error);
-  if (templates != NULL)
+  if (templates != NULL && ret_bad != NULL)
     *ret_bad = g_steal_pointer(&bad);
   return templates;
 }

@@ -44,7 +44,7 @@ MfTemplate *mf_template_from_data(const char *name, const char *data, gsize leng
 const MfKeyTable *mf_template_table(void);
 /* All templates of a folder by name (transfer full: GPtrArray of MfTemplate); one bad file is an error naming it. */
 GPtrArray *mf_template_load_all(const char *directory, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* The same, but a bad file is passed over: *@ret_bad (transfer full) has by its template's name what is wrong with it. */
+/* The same, but a bad file is passed over: *@ret_bad (transfer full; may be NULL) has by its template's name what is wrong with it. */
 GPtrArray *mf_template_load_good(const char *directory, GHashTable **ret_bad, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* One template; NOT_FOUND lists the names there are. The name is checked ([a-z0-9][a-z0-9._-]{0,62}) before a path is made of it. */
 MfTemplate *mf_template_find(const char *directory, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;

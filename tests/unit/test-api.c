@@ -196,6 +196,8 @@ test_memory_images(ApiFixture *f, gconstpointer unused)
 {
   put_template(f, "boots.conf", "[template]\nimage=tiny\n");
   put_template(f, "forks.conf", "[template]\nimage=tiny\nfork=yes\n");
+  /* One with a mistake hides no other. */
+  put_template(f, "wrong.conf", "[template]\nnonsense=1\n");
   g_autoptr(MfJson) answer = get(f, "/v1/templates/forks");
   described("Template", answer, NULL);
   static const char *const lines[] = {
