@@ -9,6 +9,7 @@
 #include "daemon/json.h"
 #include "daemon/machine.h"
 #include "daemon/record.h"
+#include "tests/lib/tiny.h"
 
 static char *directory;
 
@@ -23,31 +24,12 @@ spec_of(const char *text)
   return spec;
 }
 
-static MfTemplate *
-new_template(void)
-{
-  MfTemplate *template = g_new0(MfTemplate, 1);
-  g_atomic_ref_count_init(&template->refs);
-  template->name = g_strdup("tiny");
-  return template;
-}
-
-static MfImage *
-new_image(void)
-{
-  MfImage *image = g_new0(MfImage, 1);
-  g_atomic_ref_count_init(&image->refs);
-  image->name = g_strdup("tiny");
-  image->digest = g_strnfill(64, 'a');
-  return image;
-}
-
 static MfJob *
 new_job(const char *id, const char *text)
 {
   g_autoptr(MfJobSpec) spec = spec_of(text);
-  g_autoptr(MfTemplate) template = new_template();
-  g_autoptr(MfImage) image = new_image();
+  g_autoptr(MfTemplate) template = tiny_template();
+  g_autoptr(MfImage) image = tiny_image();
   MfGrant grant = {.cpus = 1, .memory = 128 << 20, .disk = 1 << 30, .timeout = 60};
   MfJob *job = mf_job_new(id, 1000, directory, spec, template, image, &grant);
   g_autoptr(GError) error = NULL;

@@ -8,6 +8,7 @@
 #include "daemon/json.h"
 #include "daemon/machine-private.h"
 #include "daemon/tree.h"
+#include "tests/lib/tiny.h"
 
 /* More than a clock may be wrong. */
 #define SLOW_US (100 * 1000)
@@ -26,25 +27,6 @@ typedef struct {
   guint ups;
   char *down;
 } Fixture;
-
-static MfTemplate *
-new_template(void)
-{
-  MfTemplate *template = g_new0(MfTemplate, 1);
-  g_atomic_ref_count_init(&template->refs);
-  template->name = g_strdup("tiny");
-  return template;
-}
-
-static MfImage *
-new_image(void)
-{
-  MfImage *image = g_new0(MfImage, 1);
-  g_atomic_ref_count_init(&image->refs);
-  image->name = g_strdup("tiny");
-  image->digest = g_strnfill(64, 'a');
-  return image;
-}
 
 static void
 on_up(MfMachine *machine, gpointer data)
@@ -130,8 +112,8 @@ static void
 set_up(Fixture *f, gconstpointer data)
 {
   g_autoptr(GError) error = NULL;
-  g_autoptr(MfTemplate) template = new_template();
-  g_autoptr(MfImage) image = new_image();
+  g_autoptr(MfTemplate) template = tiny_template();
+  g_autoptr(MfImage) image = tiny_image();
   g_autoptr(MfJson) nothing = json_object_new_object();
   g_autoptr(MfJobSpec) spec = mf_job_spec_from_json(nothing, &error);
   MfGrant grant = {.cpus = 1, .memory = 128 << 20, .disk = 1 << 30, .timeout = 60};
