@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * last-thread LOCK MS - locks the file LOCK and waits for SIGTERM. Then its first thread ends, and
- * MS milliseconds later the other one: what any daemon with threads does, but slowly.
+ * MS milliseconds later the other one: what any daemon with threads does, but slowly. It waits for
+ * the lock: who asks whether it is held holds it for a moment.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -42,7 +43,7 @@ main(int argc, char **argv)
   sigaddset(&set, SIGTERM);
   sigprocmask(SIG_BLOCK, &set, NULL);
   int fd = open(argv[1], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 ||
+  if (fd < 0 || flock(fd, LOCK_EX) < 0 ||
       pthread_create(&thread, NULL, end_last, &last) != 0)
     return 1;
   sigwait(&set, &got);
