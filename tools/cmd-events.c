@@ -6,6 +6,7 @@
 #include "daemon/text.h"
 #include "tools/commands.h"
 #include "tools/document.h"
+#include "tools/output.h"
 #include "tools/watch.h"
 
 typedef struct {
@@ -48,8 +49,7 @@ on_event(MfJson *event, gpointer data)
     print_rest(event);
     putchar('\n');
   }
-  fflush(stdout);
-  return TRUE;
+  return mf_output_flush();
 }
 
 static void
@@ -73,6 +73,8 @@ mf_cmd_events(const MfCommon *common, gconstpointer options, char **argv, GError
   mf_watch_run_async(watch, NULL, on_over, &events);
   g_main_loop_run(events.loop);
   g_main_loop_unref(events.loop);
+  if (events.error == NULL)
+    return MF_EXIT_OK;
   g_propagate_error(error, events.error);
   return MF_EXIT_FAILURE;
 }

@@ -115,6 +115,10 @@ mf_cmd_logs(const MfCommon *common, gconstpointer data, char **argv, GError **er
   g_object_unref(logs.follow);
   if (logs.error == NULL)
     return MF_EXIT_OK;
+  if (g_error_matches(logs.error, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE)) {
+    g_error_free(logs.error);
+    return MF_EXIT_PIPE;
+  }
   g_propagate_error(error, logs.error);
   return MF_EXIT_FAILURE;
 }

@@ -14,6 +14,7 @@
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/document.h"
+#include "tools/output.h"
 #include "tools/terminal.h"
 #include "tools/top-view.h"
 
@@ -95,10 +96,8 @@ print(Top *self)
     g_autofree char *text = mf_top_format(self->answer);
     printf("%s%s", text, self->left != 1 ? "\n" : "");
   }
-  if (fflush(stdout) != 0)
-    quit(self, MF_EXIT_FAILURE,
-         g_error_new(MF_ERROR, MF_ERROR_FAILED, "the table cannot be printed: %s",
-                     g_strerror(errno)));
+  if (!mf_output_flush())
+    quit(self, MF_EXIT_OK, NULL);
 }
 
 static gboolean

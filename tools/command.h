@@ -15,6 +15,7 @@
 #define MF_EXIT_FAILURE                                                                            \
   125 /* mayfly itself failed, or the command line is wrong: one sentence on stderr says why */
 #define MF_EXIT_INTERRUPT 130
+#define MF_EXIT_PIPE      141 /* whoever read our output has left: as a death of SIGPIPE */
 
 /* Options that commands have in common. */
 typedef struct {

@@ -3,11 +3,13 @@
 #include <locale.h>
 
 #include "tools/commands.h"
+#include "tools/output.h"
 
 int
 main(int argc, char **argv)
 {
+  mf_output_begin();
   setlocale(LC_ALL, "");
   g_set_prgname("mayfly");
-  return mf_command_main(mf_commands, argv);
+  return mf_output_end(mf_command_main(mf_commands, argv));
 }
