@@ -77,12 +77,30 @@ mf_api_pools_list(MfApiRequest *request)
   mf_api_reply_json(request, 200, answer);
 }
 
+/* Of mf_template_load_good(): what is wrong with which file, by name. (transfer full) */
+static MfJson *
+bad_to_json(const char *directory, GHashTable *bad)
+{
+  MfJson *list = json_object_new_array();
+  g_autoptr(GList) names = g_list_sort(g_hash_table_get_keys(bad), (GCompareFunc)strcmp);
+  for (GList *name = names; name != NULL; name = name->next) {
+    MfJson *item = json_object_new_object();
+    g_autofree char *file = g_strdup_printf("%s/%s.conf", directory, (char *)name->data);
+    mf_json_add_string(item, "name", name->data);
+    mf_json_add_string(item, "file", file);
+    mf_json_add_string(item, "error", g_hash_table_lookup(bad, name->data));
+    json_object_array_add(list, item);
+  }
+  return list;
+}
+
 void
 mf_api_templates_list(MfApiRequest *request)
 {
   GError *error = NULL;
-  g_autoptr(GPtrArray) templates =
-      mf_template_load_all(request->api->config->template_directory, &error);
+  const char *directory = request->api->config->template_directory;
+  g_autoptr(GHashTable) bad = NULL;
+  g_autoptr(GPtrArray) templates = mf_template_load_good(directory, &bad, &error);
   if (templates == NULL) {
     mf_api_reply_error(request, blame_host(error));
     return;
@@ -92,6 +110,7 @@ mf_api_templates_list(MfApiRequest *request)
     json_object_array_add(list, template_to_json(request->api, templates->pdata[i]));
   MfJson *answer = json_object_new_object();
   mf_json_add(answer, "templates", list);
+  mf_json_add(answer, "errors", bad_to_json(directory, bad));
   mf_api_reply_json(request, 200, answer);
 }
 

@@ -86,7 +86,7 @@ choose_template(Prepare *self, GError **error)
       mf_gitlab_session_call(self->session, "GET", "/v1/templates", NULL, error);
   if (answer == NULL)
     return FALSE;
-  MfJson *templates = mf_document_member(answer, "templates");
+  g_autoptr(MfJson) templates = mf_gitlab_config_templates(answer);
   self->template = mf_gitlab_config_find_template(self->config, self->wishes->image,
                                                   self->wishes->image_shown, templates, error);
   self->blamed = self->template == NULL;

@@ -153,11 +153,14 @@ check_rules(MfClient *client, const MfGitlabConfig *config)
   g_autoptr(MfJson) answer = mf_client_call(client, "GET", "/v1/templates", NULL, &error);
   if (answer == NULL)
     return verdict(FALSE, g_strdup(error->message));
-  g_auto(GStrv) problems =
-      mf_gitlab_config_find_problems(config, mf_document_member(answer, "templates"));
+  g_autoptr(MfJson) templates = mf_gitlab_config_templates(answer);
+  MfJson *wrong = mf_document_member(answer, "errors");
+  for (gsize i = 0; i < mf_document_count(wrong); i++)
+    verdict(FALSE, g_strdup(mf_document_text(mf_document_item(wrong, i), "error")));
+  g_auto(GStrv) problems = mf_gitlab_config_find_problems(config, templates);
   for (char **problem = problems; *problem != NULL; problem++)
     verdict(FALSE, g_strdup(*problem));
-  return problems[0] == NULL;
+  return mf_document_count(wrong) == 0 && problems[0] == NULL;
 }
 
 /* The newest of this program where that was replaced. (transfer full) */

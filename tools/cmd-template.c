@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mayfly template list, inspect: what machines can be made from. */
+#include <stdio.h>
+
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/document.h"
@@ -18,6 +20,17 @@ add_row(MfTable *table, MfJson *template)
                mf_document_text(template, "description"));
 }
 
+static void
+print_errors(MfJson *errors)
+{
+  for (gsize i = 0; i < mf_document_count(errors); i++) {
+    const char *text = mf_document_text(mf_document_item(errors, i), "error");
+    if (text != NULL)
+      fprintf(stderr, "mayfly: %s\n", text);
+  }
+}
+
+/* What is wrong with some does not take the others away; nothing but wrong ones is a failure. */
 int
 mf_cmd_template_list(const MfCommon *common, gconstpointer data, char **argv, GError **error)
 {
@@ -25,17 +38,23 @@ mf_cmd_template_list(const MfCommon *common, gconstpointer data, char **argv, GE
   g_autoptr(MfJson) answer = mf_client_call(client, "GET", "/v1/templates", NULL, error);
   if (answer == NULL)
     return MF_EXIT_FAILURE;
+  MfJson *templates = mf_document_member(answer, "templates");
+  MfJson *errors = mf_document_member(answer, "errors");
+  gboolean good = mf_document_count(templates) > 0 || mf_document_count(errors) == 0;
   if (mf_command_wants_json(common)) {
     mf_document_print(answer);
-    return MF_EXIT_OK;
+    if (good)
+      return MF_EXIT_OK;
+    print_errors(errors);
+    return MF_EXIT_FAILURE;
   }
-  MfJson *templates = mf_document_member(answer, "templates");
   g_autoptr(MfTable) table =
       mf_table_new("NAME", "IMAGE", "CPUS", "MEMORY", "DISK", "WHAT IT IS", NULL);
   for (gsize i = 0; i < mf_document_count(templates); i++)
     add_row(table, mf_document_item(templates, i));
   mf_table_print(table);
-  return MF_EXIT_OK;
+  print_errors(errors);
+  return good ? MF_EXIT_OK : MF_EXIT_FAILURE;
 }
 
 /* "ready, 70.7 MiB, made …", "none: …; again in 40s" (transfer full) */

@@ -122,6 +122,22 @@ mf_gitlab_config_dump(const MfGitlabConfig *self, gboolean commented)
       body, NULL);
 }
 
+static void
+add_all(MfJson *to, MfJson *from)
+{
+  for (gsize i = 0; i < mf_document_count(from); i++)
+    json_object_array_add(to, json_object_get(mf_document_item(from, i)));
+}
+
+MfJson *
+mf_gitlab_config_templates(MfJson *answer)
+{
+  MfJson *all = json_object_new_array();
+  add_all(all, mf_document_member(answer, "templates"));
+  add_all(all, mf_document_member(answer, "errors"));
+  return all;
+}
+
 static gboolean
 is_template(MfJson *templates, const char *name)
 {

@@ -33,10 +33,15 @@ const MfKeyTable *mf_gitlab_config_table(void);
 /* @commented: the shipped form, with meanings. (transfer full) */
 char *mf_gitlab_config_dump(const MfGitlabConfig *self, gboolean commented);
 
+/* @answer: of GET /v1/templates. The templates, and those whose file has a mistake by their names: a
+ * job that asks for one fails by that mistake and does not get another template, nor the blame.
+ * (transfer full): an array */
+MfJson *mf_gitlab_config_templates(MfJson *answer);
+
 /*
  * mf_gitlab_config_find_template() - what @image of a job stands for.
  * @image: (nullable): the default template. @shown: the same for messages.
- * @templates: the array of their documents. Returns: a template's name (transfer full); FORBIDDEN
+ * @templates: of mf_gitlab_config_templates(). Returns: a template's name (transfer full); FORBIDDEN
  * lists the images that are allowed.
  */
 char *mf_gitlab_config_find_template(const MfGitlabConfig *self, const char *image,

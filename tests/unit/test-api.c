@@ -389,10 +389,19 @@ test_templates(ApiFixture *f, gconstpointer unused)
   g_assert_cmpuint(number_at(one, "memory"), >, 0);
   described("Template", one, NULL);
   described("Template", list, "templates");
+  g_assert_cmpuint(json_object_array_length(json_object_object_get(list, "errors")), ==, 0);
   api_refused(f, "GET", "/v1/templates/three", NULL, 404, "one");
   api_refused(f, "GET", "/v1/templates/..%2Fone", NULL, 400, "");
   put_template(f, "bad.conf", "[template]\nimag=tiny\n");
-  api_refused(f, "GET", "/v1/templates", NULL, 500, "bad.conf");
+  put_template(f, "worse.conf", "image=tiny\n");
+  g_autoptr(MfJson) rest = get(f, "/v1/templates");
+  g_assert_cmpuint(json_object_array_length(json_object_object_get(rest, "templates")), ==, 2);
+  MfJson *errors = json_object_object_get(rest, "errors"),
+         *bad = json_object_array_get_idx(errors, 0);
+  g_assert_cmpuint(json_object_array_length(errors), ==, 2);
+  g_assert_true(g_str_has_suffix(text_at(bad, "file"), "/templates/bad.conf"));
+  g_assert_nonnull(strstr(text_at(bad, "error"), "\"imag\""));
+  described("TemplateError", rest, "errors");
 }
 
 static void

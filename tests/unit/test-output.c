@@ -16,8 +16,8 @@
 typedef struct {
   char *folder, *path;
   SoupServer *server;
-  guint answers;
   GString *err;
+  const char *document; /* the answer to most */
 } Host;
 
 static void
@@ -32,8 +32,7 @@ on_request(SoupServer *server, SoupServerMessage *message, const char *path, GHa
   else if (g_str_has_suffix(path, "/events"))
     g_string_append(body, LINE);
   else
-    g_string_printf(body, "{\"time\":%u,\"jobs\":[],\"machines\":[],\"templates\":[]}",
-                    1000 + ++self->answers);
+    g_string_append(body, self->document);
   soup_server_message_set_status(message, 200, NULL);
   soup_server_message_set_response(message, "application/json", SOUP_MEMORY_COPY, body->str,
                                    body->len);
@@ -46,6 +45,7 @@ set_up(Host *self, gconstpointer unused)
   self->folder = g_dir_make_tmp("mayfly-output-XXXXXX", NULL);
   self->path = g_build_filename(self->folder, "sock", NULL);
   self->err = g_string_new(NULL);
+  self->document = "{\"time\":1000,\"jobs\":[],\"machines\":[],\"templates\":[]}";
   g_autoptr(GSocketAddress) address = g_unix_socket_address_new(self->path);
   self->server = soup_server_new(NULL, NULL);
   soup_server_add_handler(self->server, NULL, on_request, self, NULL);
@@ -161,6 +161,28 @@ test_good(Host *self, gconstpointer unused)
   check(self, null, 0, "");
 }
 
+/* One wrong file takes nothing from the others. */
+static void
+test_bad_templates(Host *self, gconstpointer unused)
+{
+  g_auto(MfFd) null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+#define ERRORS "\"errors\":[{\"file\":\"/t/a.conf\",\"error\":\"/t/a.conf:1: no\"}]}"
+  self->document = "{\"templates\":[{\"name\":\"good\"}]," ERRORS;
+  int status = run(self, "mayfly template list", null);
+  g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+  g_assert_cmpstr(self->err->str, ==, "mayfly: /t/a.conf:1: no\n");
+  status = run(self, "mayfly template list -o json", null);
+  g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+  g_assert_cmpstr(self->err->str, ==, "");
+  self->document = "{\"templates\":[]," ERRORS;
+  static const char *const both[] = {"mayfly template list", "mayfly template list -o json"};
+  for (guint i = 0; i < G_N_ELEMENTS(both); i++) {
+    status = run(self, both[i], null);
+    g_assert_cmpint(WEXITSTATUS(status), ==, 125);
+    g_assert_cmpstr(self->err->str, ==, "mayfly: /t/a.conf:1: no\n");
+  }
+}
+
 #define add(name, function) g_test_add("/output/" name, Host, NULL, set_up, function, tear_down)
 
 int
@@ -171,5 +193,6 @@ main(int argc, char **argv)
   add("closed", test_closed);
   add("abandoned", test_abandoned);
   add("good", test_good);
+  add("bad-templates", test_bad_templates);
   return g_test_run();
 }
