@@ -126,6 +126,28 @@ check_arguments(const MfCommand *command, char *const *argv, GError **error)
   return FALSE;
 }
 
+/* An empty one, of a variable that is not set, would make a path of the API that means another
+ * thing. Behind the job of exec are the command's words. */
+static gboolean
+check_names(const MfCommand *command, char *const *argv, GError **error)
+{
+  static const struct {
+    const char *completes, *meaning;
+  } kinds[] = {{"job", "a job"}, {"template", "a template"}, {"image", "an image"}};
+  for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+    if (g_strcmp0(command->completes, kinds[i].completes) != 0)
+      continue;
+    for (guint k = 0; argv[k] != NULL && (k == 0 || !command->posix); k++)
+      if (*argv[k] == '\0') {
+        g_set_error(error, MF_ERROR, MF_ERROR_INVALID,
+                    "the name of %s is empty: use it as mayfly %s %s", kinds[i].meaning,
+                    command->name, command->arguments);
+        return FALSE;
+      }
+  }
+  return TRUE;
+}
+
 static gboolean
 check_output(const MfCommand *command, const MfCommon *common, GError **error)
 {
@@ -148,7 +170,8 @@ run(const MfCommand *command, MfCommon *common, gpointer options, char **argv)
     fputs(help, stdout);
     return MF_EXIT_OK;
   }
-  if (!check_output(command, common, &error) || !check_arguments(command, argv, &error))
+  if (!check_output(command, common, &error) || !check_arguments(command, argv, &error) ||
+      !check_names(command, argv, &error))
     return complain(error->message, "--help tells more");
   int status = command->run(common, options, argv, &error);
   if (error == NULL)

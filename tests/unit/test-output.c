@@ -183,6 +183,29 @@ test_bad_templates(Host *self, gconstpointer unused)
   }
 }
 
+/* A script's variable that is not set. */
+static void
+test_empty_names(Host *self, gconstpointer unused)
+{
+  static const struct {
+    const char *line, *said;
+  } cases[] = {
+      {"mayfly inspect ", "mayfly: the name of a job is empty"},
+      {"mayfly exec  true", "mayfly: the name of a job is empty"},
+      {"mayfly cancel j1 ", "mayfly: the name of a job is empty"},
+      {"mayfly template inspect ", "mayfly: the name of a template is empty"},
+      {"mayfly image inspect ", "mayfly: the name of an image is empty"},
+      {"mayfly image remove ", "mayfly: the name of an image is empty"},
+  };
+  g_auto(MfFd) null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+    int status = run(self, cases[i].line, null);
+    g_assert_cmpint(WEXITSTATUS(status), ==, 125);
+    if (!g_str_has_prefix(self->err->str, cases[i].said))
+      g_error("%s: %s", cases[i].line, self->err->str);
+  }
+}
+
 #define add(name, function) g_test_add("/output/" name, Host, NULL, set_up, function, tear_down)
 
 int
@@ -194,5 +217,6 @@ main(int argc, char **argv)
   add("abandoned", test_abandoned);
   add("good", test_good);
   add("bad-templates", test_bad_templates);
+  add("empty-names", test_empty_names);
   return g_test_run();
 }
