@@ -133,6 +133,8 @@ mf_api_jobs_create(MfApiRequest *request)
     mf_api_reply_json(request, 200, mf_job_to_json(job));
     return;
   }
+  if (spec != NULL && !mf_job_spec_check_new(spec, &error))
+    g_clear_pointer(&spec, mf_job_spec_unref);
   if (spec != NULL)
     job = mf_scheduler_submit(scheduler, spec, request->peer.uid, &error);
   if (job == NULL) {

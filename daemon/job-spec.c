@@ -548,3 +548,33 @@ mf_job_spec_from_json(MfJson *json, GError **error)
     return NULL;
   return g_steal_pointer(&spec);
 }
+
+/* Systems mount something there when they start, over what is in the image: a file would be lost in
+ * a machine that starts with it and be there in one that runs already, or could not be written. */
+static gboolean
+is_mounted_over(const char *path)
+{
+  static const char *const folders[] = {"/proc/", "/sys/",     "/dev/",
+                                        "/run/",  "/var/run/", "/var/lock/"};
+  /* Two slashes at the beginning would stay. */
+  g_autofree char *plain = g_canonicalize_filename(path + strspn(path, "/"), "/");
+  g_autofree char *folder = g_strconcat(plain, "/", NULL);
+  for (gsize i = 0; i < G_N_ELEMENTS(folders); i++)
+    if (g_str_has_prefix(folder, folders[i]))
+      return TRUE;
+  return FALSE;
+}
+
+gboolean
+mf_job_spec_check_new(const MfJobSpec *self, GError **error)
+{
+  for (guint i = 0; i < self->files->len; i++) {
+    const MfFile *file = g_ptr_array_index(self->files, i);
+    g_autofree char *path = mf_json_item_path("", "files", i);
+    if (is_mounted_over(file->path))
+      return refuse(error, path, "path",
+                    "must not be in /proc, /sys, /dev or /run: the machine makes what is there "
+                    "when it starts");
+  }
+  return TRUE;
+}

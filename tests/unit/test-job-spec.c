@@ -123,6 +123,7 @@ test_refused(void)
       {"{\"files\":[{\"path\":\"a\",\"content\":\"\"}]}",
        "\"files[0].path\" must be an absolute path"},
       {"{\"files\":[{\"path\":\"/a/../b\",\"content\":\"\"}]}", "\"files[0].path\""},
+      {"{\"files\":[{\"path\":\"/\",\"content\":\"\"}]}", "must name a file"},
       {"{\"files\":[{\"path\":\"/a/\",\"content\":\"\"}]}", "must name a file"},
       {"{\"files\":[{\"path\":\"/a\\u0000b\",\"content\":\"\"}]}", "NUL"},
       {"{\"files\":[{\"path\":\"/a\"}]}", "\"files[0].content\" or"},
@@ -217,6 +218,35 @@ test_frame(void)
   g_assert_true(again == spec);
 }
 
+/* Only of a new one: a job that runs is not lost because what it brought is refused since. */
+static void
+test_new(void)
+{
+  static const struct {
+    const char *path;
+    gboolean good;
+  } cases[] = {
+      {"/proc/x", FALSE},     {"/run/a/b", FALSE}, {"/dev", FALSE},      {"//sys/x", FALSE},
+      {"/var/run/x", FALSE},  {"/runner", TRUE},   {"/srv/run/x", TRUE}, {"/var/running", TRUE},
+      {"/var/lock/x", FALSE}, {"/x", TRUE},
+  };
+  for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = g_strdup_printf(
+        "{\"files\":[{\"path\":\"/a\",\"content\":\"\"},{\"path\":\"%s\",\"content\":\"\"}]}",
+        cases[i].path);
+    g_autoptr(MfJson) json = parse(text);
+    g_autoptr(MfJobSpec) spec = mf_job_spec_from_json(json, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(mf_job_spec_check_new(spec, &error), ==, cases[i].good);
+    if (cases[i].good)
+      continue;
+    g_assert_error(error, MF_ERROR, MF_ERROR_INVALID);
+    g_assert_nonnull(
+        strstr(error->message, "\"files[1].path\" must not be in /proc, /sys, /dev or /run"));
+  }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -226,5 +256,6 @@ main(int argc, char **argv)
   g_test_add_func("/job-spec/refused", test_refused);
   g_test_add_func("/job-spec/bounds", test_bounds);
   g_test_add_func("/job-spec/frame", test_frame);
+  g_test_add_func("/job-spec/new", test_new);
   return g_test_run();
 }
