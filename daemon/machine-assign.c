@@ -92,7 +92,7 @@ mf_machine_assign(MfMachine *self, MfJob *job, GError **error)
   job->accel = self->host->accel->kvm ? "kvm" : "tcg";
   job->how = "pool";
   mf_machine_shrink_stop(self);
-  mf_machine_give_memory(self);
+  mf_machine_give_memory_soon(self);
   self->up = FALSE;
   mf_machine_begin(self, hand_over_steps);
   return TRUE;

@@ -152,7 +152,7 @@ mf_machine_fork_greeted(MfMachine *self, const char *token)
     return;
   self->in_time = TRUE;
   if (self->job != NULL) {
-    mf_machine_give_memory(self);
+    mf_machine_give_memory_soon(self);
     mf_machine_send_config(self);
   }
   if (self->booting && mf_machine_is_ready(self))

@@ -122,6 +122,8 @@ void mf_machine_shrink_greeted(MfMachine *self, const char *token);
 void mf_machine_shrink_stop(MfMachine *self);
 /* It waited or was saved small: with its job it gets all of its memory. */
 void mf_machine_give_memory(MfMachine *self);
+/* The same, when the job's first command has had its turn. */
+void mf_machine_give_memory_soon(MfMachine *self);
 /* machine-save.c: it is as small as it gets. @error: taken, or NULL */
 void mf_machine_save_shrunk(MfMachine *self, GError *error);
 /* machine-config.c: gives the job's config to the agent, before any exec. */

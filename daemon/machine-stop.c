@@ -157,8 +157,8 @@ mf_machine_stop(MfMachine *self, gboolean graceful)
                                  g_object_ref(self));
     return;
   }
-  gboolean shrinks = self->shrink.timer != 0;
   /* A saved one's is a step, and answers. */
+  gboolean shrinks = self->work != NULL && self->shrink.timer != 0;
   if (shrinks || self->work == NULL)
     mf_machine_shrink_stop(self);
   if (!self->in_step) {
