@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Makes the images of the bench in .build/bench-images, beside a copy of tiny: debian-12, as it is shipped, and
-# debian-12-ssh for the executor that logs in, with a key for that and Debian's own initrd. Made anew when what they are
-# made of has changed. Wants the network.
+# Makes the images of the bench in .build/bench-images, beside a copy of tiny: debian-12, as it is shipped, debian-12-ssh
+# for the executor that logs in, with a key for that and Debian's own initrd, and debian-12-stock. Made anew when what
+# they are made of has changed. Wants the network.
 set -u
 here=$(dirname "$(realpath "$0")")
 # shellcheck source=tests/lib/tap.sh
@@ -15,19 +15,20 @@ command -v ssh-keygen >/dev/null || skip_all "ssh-keygen is not installed" "apt-
 
 images=$MAYFLY_SOURCE/.build/bench-images
 cache=$MAYFLY_SOURCE/.build/cache
-recipe=$here/debian-12-ssh.recipe
 image_stage
 image_with_tiny "$images"
 image_make debian-12 "$images"
 
-# What both are made of is fetched once.
-mkdir -p "$cache/debian-12-ssh.recipe" "$cache/debian-12.recipe/debs-bookworm"
-[ -e "$cache/debian-12-ssh.recipe/debs-bookworm" ] ||
-  ln -s ../debian-12.recipe/debs-bookworm "$cache/debian-12-ssh.recipe/debs-bookworm"
+mkdir -p "$cache/debian-12.recipe/debs-bookworm"
 [ -e "$images/key" ] || ssh-keygen -q -t ed25519 -N '' -C bench -f "$images/key"
-cp "$images/key.pub" "$cache/debian-12-ssh.recipe/"
-cp "$recipe" "$stage/etc/mayfly/recipes/"
-image_make debian-12-ssh "$images" "$recipe"
+for name in debian-12-ssh debian-12-stock; do
+  # What all are made of is fetched once.
+  mkdir -p "$cache/$name.recipe"
+  [ -e "$cache/$name.recipe/debs-bookworm" ] || ln -s ../debian-12.recipe/debs-bookworm "$cache/$name.recipe/debs-bookworm"
+  cp "$images/key.pub" "$cache/$name.recipe/"
+  cp "$here/$name.recipe" "$stage/etc/mayfly/recipes/"
+  image_make "$name" "$images" "$here/$name.recipe"
+done
 cmp -s "$cache/debian-12-ssh.recipe/initrd" "$images/initrd" || cp "$cache/debian-12-ssh.recipe/initrd" "$images/initrd"
 ok "Debian's own initrd is there" test -s "$images/initrd"
 tap_done
