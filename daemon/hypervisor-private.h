@@ -54,7 +54,12 @@ struct _MfHypervisor {
   gboolean closed;
   guint backoff_ms;
   guint reconnect_source;
-  GPtrArray *stats_waiters; /* GTask: who gets the answer of the call that is out; NULL: none is */
+  /* hypervisor-stats.c: of all machines */
+  GPtrArray *stats_waiters; /* GTask: who gets the answer of the newest call; NULL: nobody waits */
+  guint stats_newest;       /* its number */
+  guint stats_out;          /* calls that have not returned */
+  guint stats_patience;     /* seconds, until that call is late */
+  guint stats_late;         /* timer of that */
 };
 
 /* hypervisor.c */

@@ -11,6 +11,12 @@
 /* The template asks for guest statistics every 2 s; three missed reports are none. */
 #define GUEST_STATS_MAX_AGE 10
 
+/* Of all machines: when the first call is late, in seconds; each after it gets twice the time of
+ * the one before, for it may be libvirtd that is slow. How many may be out because they were:
+ * others want the connection, too. */
+#define STATS_LATE  2
+#define STATS_CALLS 2
+
 #define KINDS                                                                                      \
   (VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_BLOCK | VIR_DOMAIN_STATS_CPU_TOTAL |                \
    VIR_DOMAIN_STATS_INTERFACE)
@@ -195,14 +201,24 @@ all_work(virConnectPtr connection, gpointer data, GCancellable *cancellable, GEr
   return TRUE;
 }
 
+static void ask_for_all(MfHypervisor *self);
+
+/* The answer of a call that was late is of no time in particular. */
 static void
-on_all(GObject *source, GAsyncResult *result, gpointer data)
+on_all(GObject *source, GAsyncResult *result, gpointer number)
 {
   MfHypervisor *self = MF_HYPERVISOR(source);
-  g_autoptr(GPtrArray) waiters = g_steal_pointer(&self->stats_waiters);
   g_autoptr(GError) error = NULL;
   const All *all = mf_hypervisor_call_finish(self, result, all_work, &error);
 
+  self->stats_out--;
+  if (GPOINTER_TO_UINT(number) != self->stats_newest) {
+    if (self->stats_waiters != NULL && self->stats_late == 0)
+      ask_for_all(self);
+    return;
+  }
+  g_clear_handle_id(&self->stats_late, g_source_remove);
+  g_autoptr(GPtrArray) waiters = g_steal_pointer(&self->stats_waiters);
   for (guint i = 0; i < waiters->len; i++) {
     GTask *task = g_ptr_array_index(waiters, i);
     if (all != NULL)
@@ -212,25 +228,51 @@ on_all(GObject *source, GAsyncResult *result, gpointer data)
   }
 }
 
+/* A QEMU that does not answer holds up the call that came to it first, and has its job lock held
+ * by that: the next call does not wait for it. */
+static gboolean
+on_late(gpointer data)
+{
+  MfHypervisor *self = data;
+
+  self->stats_late = 0;
+  self->stats_patience *= 2;
+  if (self->stats_out < STATS_CALLS)
+    ask_for_all(self);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+ask_for_all(MfHypervisor *self)
+{
+  All *all = g_new0(All, 1);
+
+  all->hypervisor = self;
+  all->stats = g_rc_box_new0(MfHostStats);
+  all->stats->machines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+  self->stats_newest++;
+  self->stats_out++;
+  self->stats_late = g_timeout_add_seconds(self->stats_patience, on_late, self);
+  /* Whoever asked first may go: others wait for the same answer. */
+  mf_hypervisor_call_async(self, MF_CONNECTION_EVENTS, all_work, all, all_free, NULL, on_all,
+                           GUINT_TO_POINTER(self->stats_newest));
+}
+
 void
 mf_hypervisor_all_stats_async(MfHypervisor *self, GCancellable *c, GAsyncReadyCallback cb,
                               gpointer data)
 {
   GTask *task = g_task_new(self, c, cb, data);
-  gboolean out = self->stats_waiters != NULL;
 
   g_task_set_source_tag(task, mf_hypervisor_all_stats_async);
-  if (!out)
-    self->stats_waiters = g_ptr_array_new_with_free_func(g_object_unref);
-  g_ptr_array_add(self->stats_waiters, task);
-  if (out)
+  if (self->stats_waiters != NULL) {
+    g_ptr_array_add(self->stats_waiters, task);
     return;
-  All *all = g_new0(All, 1);
-  all->hypervisor = self;
-  all->stats = g_rc_box_new0(MfHostStats);
-  all->stats->machines = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-  /* Whoever asked first may go: others wait for the same answer. */
-  mf_hypervisor_call_async(self, MF_CONNECTION_EVENTS, all_work, all, all_free, NULL, on_all, NULL);
+  }
+  self->stats_waiters = g_ptr_array_new_with_free_func(g_object_unref);
+  g_ptr_array_add(self->stats_waiters, task);
+  self->stats_patience = STATS_LATE;
+  ask_for_all(self);
 }
 
 MfHostStats *

@@ -145,6 +145,35 @@ test_life(void)
   rig_remove_machine("life");
 }
 
+static gboolean
+has_answer(gconstpointer slot)
+{
+  return *(GAsyncResult *const *)slot != NULL;
+}
+
+/* A QEMU that does not answer holds up nobody who asks for all, and what is known without it is
+ * told. */
+static void
+test_stats_beside_a_stopped_qemu(void)
+{
+  rig_start_machine("stopped", sector_idle);
+  rig_as_root("kill -STOP $(cat /run/libvirt/qemu/mayfly-stopped.pid)");
+  for (guint i = 0; i < 3; i++) {
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GAsyncResult) result = NULL;
+    mf_hypervisor_all_stats_async(rig_hypervisor, NULL, rig_on_ready, &result);
+    g_assert_true(rig_iterate_until(has_answer, &result, 20));
+    g_autoptr(MfHostStats) all = mf_hypervisor_all_stats_finish(rig_hypervisor, result, &error);
+    g_assert_no_error(error);
+    const MfDomainStats *stopped = g_hash_table_lookup(all->machines, "stopped");
+    g_assert_nonnull(stopped);
+    g_assert_cmpuint(stopped->cpu_time_ns, !=, MF_STATS_UNKNOWN);
+    g_assert_cmpuint(stopped->balloon_maximum, ==, 64 * MIB);
+  }
+  rig_as_root("kill -CONT $(cat /run/libvirt/qemu/mayfly-stopped.pid)");
+  rig_remove_machine("stopped");
+}
+
 /* libvirt hands a domain's kernel and initrd to QEMU's user unless it is told whom QEMU runs as. */
 static void
 test_image_keeps_its_owner(void)
@@ -405,6 +434,7 @@ main(int argc, char **argv)
   g_test_add_func("/hypervisor/connect", test_connect);
   g_test_add_func("/hypervisor/overlay", test_overlay);
   g_test_add_func("/hypervisor/life", test_life);
+  g_test_add_func("/hypervisor/stats-beside-a-stopped-qemu", test_stats_beside_a_stopped_qemu);
   g_test_add_func("/hypervisor/image-keeps-its-owner", test_image_keeps_its_owner);
   g_test_add_func("/hypervisor/destroyed-from-outside", test_destroyed_from_outside);
   g_test_add_func("/hypervisor/qemu-killed", test_qemu_killed);
