@@ -65,6 +65,12 @@ kill_mayflyd() {
 
 mayflyd_is_dead() { ! alive mayflyd; }
 
+# libvirtd_again: kills it as the kernel does, and starts another. Its machines are not told.
+libvirtd_again() {
+  kill -KILL "$(cat /run/libvirtd.pid)"
+  until_ok 20 libvirt_is false && start_libvirtd && until_ok 60 libvirt_is true
+}
+
 mayfly_down() {
   [ "$tap_failed" = 0 ] || ! alive mayflyd || tell_failures
   halt mayflyd
@@ -133,14 +139,21 @@ ports_free() {
   [ "$(api GET /v1/info | jq -r '[.network.ports[] | select(.state != "free")] | length')" = 0 ]
 }
 
+# left MACHINE: what of it is on the host, one thing a line.
+left() {
+  virsh -q list --all --name | grep -F "mayfly-$1"
+  find /var/lib/mayfly/overlays /run/mayfly/machines -name "*$1*"
+  # Not its own command line.
+  grep -lsa "guest=mayfly[-]$1" /proc/[0-9]*/cmdline
+}
+nothing_left() { [ -z "$(left "$1")" ]; }
+
 # What of job $1's machine is on the host, one thing a line.
 remains() {
   local machine
   # The second is not the job's own name if it was started again.
   for machine in "$1" "$(job "$1" .machine)"; do
-    virsh -q list --all --name | grep -F "mayfly-$machine"
-    find /var/lib/mayfly/overlays /run/mayfly/machines -name "*$machine*"
-    grep -lsa "guest=mayfly-$machine" /proc/[0-9]*/cmdline
+    left "$machine"
   done
   find "/var/lib/mayfly/jobs/$1" -name 'secrets*'
   grep -rlsF -- "$secret" /var/lib/mayfly/jobs "$logs" /run/mayfly /run/libvirt /var/log/libvirt /etc/libvirt
@@ -156,5 +169,5 @@ clean() {
   is "$(job "$1" .state)" finished "$2: the job is finished"
   is "$(remains "$1")" "" "$2: nothing of it is left"
   ok "$2: every port is free" until_ok 60 ports_free
-  is "$(virsh -q nwfilter-binding-list | grep -c no-host-lan)" 6 "$2: every port is filtered"
+  is "$(virsh -q nwfilter-binding-list | grep -c no-host-lan)" "$(api GET /v1/info | jq '.network.ports | length')" "$2: every port is filtered"
 }

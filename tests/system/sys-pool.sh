@@ -88,12 +88,6 @@ is "$(mayfly run --template tiny -- echo alive </dev/null 2>/dev/null)" alive "a
 ok "the dead one is replaced" until_ok 180 ready_is 2
 
 # One that hangs while it waits - its QEMU is stopped - is found out when a job is to have it, which gets another.
-left() {
-  virsh -q list --all --name | grep -F "mayfly-$1"
-  grep -lsa "guest=mayfly-$1" /proc/[0-9]*/cmdline
-  find /var/lib/mayfly/overlays /run/mayfly/machines -name "*$1*"
-}
-nothing_left() { [ -z "$(left "$1")" ]; }
 signal_qemu() { kill -"$1" "$(cat "/run/libvirt/qemu/mayfly-$hung.pid")"; }
 # The one that the next job is to have.
 hang_next() {
