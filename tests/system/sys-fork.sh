@@ -46,6 +46,67 @@ for line in 1 2 3 4 5 6; do
   is "$(for n in 1 2 3; do sed -n ${line}p "$logs/own-$n"; done | sort -u | grep -c .)" 3 "line $line of what they are differs"
 done
 
+# Ten, two at a time. Random numbers are read before anything else can have stirred them. When two are up each is asked for
+# its time, three times.
+G_MESSAGES_DEBUG=all restart_mayflyd >/dev/null
+until_ok 60 fork_is ready
+work=$(mktemp -d) asks=() clients=()
+# shellcheck disable=SC2016
+who='head -c 16 /dev/urandom | od -An -tx1 | tr -d " "; cat /proc/sys/kernel/random/uuid /etc/machine-id; hostname
+  cat /sys/class/net/eth0/address; ip -4 -o address show dev eth0 | grep -o "inet [^ ]*"; echo up
+  while read -r line; do echo "clock $EPOCHREALTIME"; done'
+# begin N: a fork that waits to be asked, through descriptor ${asks[N]}; what it says is in $work/N, each
+# line with the time at which it came.
+begin() {
+  local ask
+  mkfifo "$work/in-$1"
+  mayfly run --template tiny -i -- sh -c "$who" <"$work/in-$1" 2>"$work/err-$1" |
+    while IFS= read -r line; do echo "$EPOCHREALTIME $line"; done >"$work/$1" &
+  clients[$1]=$!
+  exec {ask}>"$work/in-$1"
+  asks[$1]=$ask
+}
+says() { [ "$(grep -c " $2" "$work/$1")" = "$3" ]; }
+ask_time() {
+  local round before
+  for round in 1 2 3; do
+    before=$EPOCHREALTIME
+    echo >&"${asks[$1]}"
+    until_ok 60 says "$1" clock "$round"
+    echo "$1 $before $(grep " clock" "$work/$1" | sed -n "${round}s/\([^ ]*\) clock \(.*\)/\2 \1/p")" >>"$work/clocks"
+  done
+}
+for n in 1 3 5 7 9; do
+  begin "$n"
+  begin $((n + 1))
+  ok "forks $n and $((n + 1)) are up" eval "until_ok 120 says $n up 1 && until_ok 120 says $((n + 1)) up 1"
+  for m in "$n" $((n + 1)); do
+    virsh -q domuuid "$(sed -n '4s/.* //p' "$work/$m")" >>"$work/uuids"
+    ask_time "$m"
+  done
+  is "$(for m in "$n" $((n + 1)); do sed -n '5,6s/^[^ ]* //p' "$work/$m"; done | sort -u | grep -c .)" 4 \
+    "each has its own MAC and address"
+  for ask in "${asks[n]}" "${asks[n + 1]}"; do
+    exec {ask}>&-
+  done
+  wait "${clients[n]}" "${clients[n + 1]}"
+done
+for what in 1:numbers 2:uuid 3:machine-id "4:host name"; do
+  is "$(for n in {1..10}; do sed -n "${what%%:*}s/^[^ ]* //p" "$work/$n"; done | sort -u | grep -c .)" 10 \
+    "no two of ten have the same ${what#*:}"
+done
+is "$(grep . "$work/uuids" | sort -u | grep -c .)" 10 "nor the same domain's UUID"
+is "$(api GET '/v1/jobs?state=all' | jq -r '.jobs | sort_by(.created)[-10:][] | .how + " " + .result' | sort | uniq -c | xargs)" \
+  "10 fork succeeded" "all were forked"
+# Where the host is so busy that none of several requests was answered soon, the daemon knows, and says so.
+unsure=$(for n in {1..10}; do
+  ! grep -q "machine $(sed -n '4s/.*mayfly-//p' "$work/$n"): its clock may be wrong" "$by_hand/mayflyd.log" || echo "$n"
+done)
+is "$(awk -v unsure=" ${unsure//$'\n'/ } " 'NF == 4 && (index(unsure, " " $1 " ") || ($3 >= $2 - 0.05 && $3 <= $4 + 0.05))' \
+  "$work/clocks" | grep -c .)" 30 "their clocks are right within 50 ms${unsure:+, but for those that the host was too busy for}"
+note "$(awk '{ d = $3 - ($2 + $4) / 2; printf "fork %s: %+.1f ms, in %.1f ms\n", $1, d * 1000, ($4 - $2) * 1000 }' "$work/clocks")"
+rm -rf "$work"
+
 # With all that a job brings, on the network, in time.
 echo "file of the job" >"$logs/file"
 before=$(date +%s%3N)
@@ -178,10 +239,6 @@ ok "after the second it is made anew" until_ok 180 made_anew
 clean "$id" "a job whose fork was killed"
 
 # libvirtd is killed, of which the machines know nothing.
-libvirtd_again() {
-  kill -KILL "$(cat /run/libvirtd.pid)"
-  until_ok 20 libvirt_is false && start_libvirtd && until_ok 60 libvirt_is true
-}
 begin_making libvirtd
 ok "libvirtd killed while a memory image is made" libvirtd_again
 ok "it is made after all" until_ok 180 fork_is ready
