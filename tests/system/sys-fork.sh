@@ -220,21 +220,22 @@ clean "$id" "a fork that was interrupted"
 
 # What makes machines fail as they wake, twice in a row, is not used a third time.
 made=$(fork_of made)
-# Too short for until_ok.
-catch_waking() {
-  local i
-  for ((i = 0; i < 500; i++)); do
-    [ "$(job "$id" .phase)" != "making the machine its own" ] || return 0
-  done
-  return 1
-}
-for n in 1 2; do
+# Waking is soon over: who comes too late has killed another thing.
+kill_waking() {
+  local line
   id=$(post '{"template":"tiny","exec":{"argv":["echo","after all"]}}')
-  ok "fork $n wakes" catch_waking
-  kill -KILL "$(pgrep -f "guest=mayfly-$id,")"
+  while read -r line; do
+    [[ $line != *'"making the machine its own"'* ]] || { kill -KILL "$(<"/run/libvirt/qemu/mayfly-$id.pid")" && break; }
+  done < <(api GET "/v1/jobs/$id/events" -N 2>/dev/null)
   wait_for "$id" finished
-  is "$(job "$id" '"\(.how) \(.result)"')" "cold succeeded" "QEMU killed: the job is booted"
+  [ "$(job "$id" '"\(.how) \(.result)"')" = "cold succeeded" ]
+}
+killed=0
+for n in {1..10}; do
+  if kill_waking; then killed=$((killed + 1)); else note "too late: $(job "$id" '"\(.how) \(.result)"')"; killed=0; fi
+  [ "$killed" -lt 2 ] || break
 done
+is "$killed" 2 "QEMU is killed as a fork wakes, twice: the jobs are booted"
 ok "after the second it is made anew" until_ok 180 made_anew
 clean "$id" "a job whose fork was killed"
 
