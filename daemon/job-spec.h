@@ -65,8 +65,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MfJobSpec, mf_job_spec_unref)
     "files":[{"path","mode":"0644","content"|"content_base64"}],"exec":{…}} */
 MfJobSpec *mf_job_spec_from_json(MfJson *json, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* What is refused of a new job, though one on record with it goes on. */
-gboolean mf_job_spec_check_new(const MfJobSpec *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
 /* The same as JSON again; mf_job_spec_from_json() of it gives an equal one. (transfer full) */
 MfJson *mf_job_spec_to_json(const MfJobSpec *self);
+
+/* What is refused of a new job, though one on record with it goes on. */
+gboolean mf_job_spec_check_new(const MfJobSpec *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
