@@ -88,8 +88,8 @@ rig_on_ready(GObject *source, GAsyncResult *result, gpointer slot)
   *(GAsyncResult **)slot = g_object_ref(result);
 }
 
-static gboolean
-has_result(gconstpointer slot)
+gboolean
+rig_has_result(gconstpointer slot)
 {
   return *(GAsyncResult *const *)slot != NULL;
 }
@@ -97,7 +97,7 @@ has_result(gconstpointer slot)
 GAsyncResult *
 rig_wait_result(GAsyncResult **slot)
 {
-  g_assert_true(rig_iterate_until(has_result, slot, PATIENCE_S));
+  g_assert_true(rig_iterate_until(rig_has_result, slot, PATIENCE_S));
   return *slot;
 }
 

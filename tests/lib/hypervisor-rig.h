@@ -34,6 +34,8 @@ void rig_tear_down(void);
 void rig_as_root(const char *command);
 gboolean rig_iterate_until(gboolean (*done)(gconstpointer), gconstpointer data, guint seconds);
 void rig_on_ready(GObject *source, GAsyncResult *result, gpointer slot);
+/* For rig_iterate_until(): something is in the slot of rig_on_ready(). */
+gboolean rig_has_result(gconstpointer slot);
 GAsyncResult *rig_wait_result(GAsyncResult **slot);
 gboolean rig_is_up(gconstpointer unused);
 gboolean rig_is_down(gconstpointer unused);

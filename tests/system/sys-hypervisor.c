@@ -145,12 +145,6 @@ test_life(void)
   rig_remove_machine("life");
 }
 
-static gboolean
-has_answer(gconstpointer slot)
-{
-  return *(GAsyncResult *const *)slot != NULL;
-}
-
 /* A QEMU that does not answer holds up nobody who asks for all, and what is known without it is
  * told. */
 static void
@@ -162,7 +156,7 @@ test_stats_beside_a_stopped_qemu(void)
     g_autoptr(GError) error = NULL;
     g_autoptr(GAsyncResult) result = NULL;
     mf_hypervisor_all_stats_async(rig_hypervisor, NULL, rig_on_ready, &result);
-    g_assert_true(rig_iterate_until(has_answer, &result, 20));
+    g_assert_true(rig_iterate_until(rig_has_result, &result, 20));
     g_autoptr(MfHostStats) all = mf_hypervisor_all_stats_finish(rig_hypervisor, result, &error);
     g_assert_no_error(error);
     const MfDomainStats *stopped = g_hash_table_lookup(all->machines, "stopped");
