@@ -5,6 +5,8 @@
 #include "tools/agent/network.h"
 #include "tools/agent/network-services.h"
 
+#include "tests/lib/own-child.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +25,6 @@
 #define PLAN                                                                                       \
   "{\"mac\":\"52:54:00:0A:00:02\",\"address\":\"10.9.8.7\",\"prefix\":24,"                         \
   "\"gateway\":\"10.9.8.1\"}"
-#define CANNOT  77 /* what a child says that this machine does not let do this */
 #define WAIT_US (2 * G_USEC_PER_SEC)
 #define ROUTE   "eth7\t00000000\t0108090A\t0003\t0\t0\t"
 
@@ -108,22 +109,15 @@ test_keep(void)
 
 /* In a child from here on */
 
-static void
-need(gboolean can)
-{
-  if (!can)
-    _exit(CANNOT);
-}
-
 /* Root needs no user namespace, and may not be allowed one. */
 static void
 enter_own_host(void)
 {
-  need(unshare((geteuid() == 0 ? 0 : CLONE_NEWUSER) | CLONE_NEWNET | CLONE_NEWNS) == 0);
-  need(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-  need(mount("tmpfs", "/etc", "tmpfs", 0, NULL) == 0);
-  need(mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0);
-  need(mount("sysfs", "/sys", "sysfs", 0, NULL) == 0);
+  own_child_need(unshare((geteuid() == 0 ? 0 : CLONE_NEWUSER) | CLONE_NEWNET | CLONE_NEWNS) == 0);
+  own_child_need(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+  own_child_need(mount("tmpfs", "/etc", "tmpfs", 0, NULL) == 0);
+  own_child_need(mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0);
+  own_child_need(mount("sysfs", "/sys", "sysfs", 0, NULL) == 0);
 }
 
 static int
@@ -133,10 +127,10 @@ make_interface(void)
   static const guint8 mac[] = {0x52, 0x54, 0x00, 0x0a, 0x00, 0x02};
   int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
   int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  need(fd >= 0 && ioctl(fd, TUNSETIFF, &request) == 0);
+  own_child_need(fd >= 0 && ioctl(fd, TUNSETIFF, &request) == 0);
   request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
   memcpy(request.ifr_hwaddr.sa_data, mac, sizeof mac);
-  need(ioctl(control, SIOCSIFHWADDR, &request) == 0);
+  own_child_need(ioctl(control, SIOCSIFHWADDR, &request) == 0);
   close(control);
   return fd;
 }
@@ -281,38 +275,17 @@ fill_names(void)
   expect_names("nameserver 10.9.8.1\n");
 }
 
-typedef struct {
-  void (*run)(void);
-} Child;
-
-static void
-in_child(gconstpointer data)
-{
-  const Child *child = data;
-  int status = -1;
-  pid_t pid = fork();
-  if (pid == 0) {
-    child->run();
-    _exit(0);
-  }
-  g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT)
-    g_test_skip("a network of its own cannot be made here");
-  else
-    g_assert_cmpint(status, ==, 0);
-}
-
 int
 main(int argc, char **argv)
 {
-  static const Child alone = {set_up_alone}, beside = {set_up_beside_networkd},
-                     names = {know_names}, fill = {fill_names};
+  static const OwnChild alone = {set_up_alone}, beside = {set_up_beside_networkd},
+                        names = {know_names}, fill = {fill_names};
   g_test_init(&argc, &argv, NULL);
   g_test_add_func("/agent-network/plan", test_plan);
   g_test_add_func("/agent-network/keep", test_keep);
-  g_test_add_data_func("/agent-network/alone", &alone, in_child);
-  g_test_add_data_func("/agent-network/beside-networkd", &beside, in_child);
-  g_test_add_data_func("/agent-network/names", &names, in_child);
-  g_test_add_data_func("/agent-network/fill-names", &fill, in_child);
+  g_test_add_data_func("/agent-network/alone", &alone, own_child_test);
+  g_test_add_data_func("/agent-network/beside-networkd", &beside, own_child_test);
+  g_test_add_data_func("/agent-network/names", &names, own_child_test);
+  g_test_add_data_func("/agent-network/fill-names", &fill, own_child_test);
   return g_test_run();
 }

@@ -8,6 +8,7 @@
 #include "tools/agent/ready.h"
 #include "tools/agent/ssh-keys.h"
 #include "tools/agent/util.h"
+#include "tests/lib/own-child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CANNOT 77 /* what a child says that this machine does not let do this */
-#define KEY    "/etc/ssh/ssh_host_ed25519_key"
-#define DONE   "/run/done"
+#define KEY  "/etc/ssh/ssh_host_ed25519_key"
+#define DONE "/run/done"
 
 static bool has_systemd;
 
@@ -36,13 +36,6 @@ static void
 put(const char *path, mode_t mode, const char *text)
 {
   g_assert_true(mf_util_write_file(path, mode, text, strlen(text)));
-}
-
-static void
-need(gboolean can)
-{
-  if (!can)
-    _exit(CANNOT);
 }
 
 /* In a child from here on */
@@ -62,13 +55,13 @@ enter_own_host(void)
   gboolean root = geteuid() == 0;
   g_autofree char *user = g_strdup_printf("0 %u 1", geteuid());
   g_autofree char *group = g_strdup_printf("0 %u 1", getegid());
-  need(unshare((root ? 0 : CLONE_NEWUSER) | CLONE_NEWNS) == 0);
-  need(root ||
-       (tell_kernel("/proc/self/uid_map", user) && tell_kernel("/proc/self/setgroups", "deny") &&
-        tell_kernel("/proc/self/gid_map", group)));
-  need(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+  own_child_need(unshare((root ? 0 : CLONE_NEWUSER) | CLONE_NEWNS) == 0);
+  own_child_need(root || (tell_kernel("/proc/self/uid_map", user) &&
+                          tell_kernel("/proc/self/setgroups", "deny") &&
+                          tell_kernel("/proc/self/gid_map", group)));
+  own_child_need(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
   for (guint i = 0; i < G_N_ELEMENTS(empty); i++)
-    need(mount("tmpfs", empty[i], "tmpfs", 0, NULL) == 0);
+    own_child_need(mount("tmpfs", empty[i], "tmpfs", 0, NULL) == 0);
   g_assert_true(g_setenv("PATH", "/run/bin:/usr/bin:/bin", TRUE));
   put("/run/bin/ssh-keygen", 0755,
       "#!/bin/sh\necho \"keygen $*\" >>" DONE "; echo new | tee " KEY " >" KEY ".pub\n");
@@ -195,36 +188,15 @@ with_systemd(void)
               "systemctl --no-block start ssh.service new\n");
 }
 
-typedef struct {
-  void (*run)(void);
-} Child;
-
-static void
-in_child(gconstpointer data)
-{
-  const Child *child = data;
-  int status = -1;
-  pid_t pid = fork();
-  if (pid == 0) {
-    child->run();
-    _exit(0);
-  }
-  g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT)
-    g_test_skip("a host of its own cannot be made here");
-  else
-    g_assert_cmpint(status, ==, 0);
-}
-
 int
 main(int argc, char **argv)
 {
-  static const Child none = {none_there}, keys = {no_daemon}, daemon = {with_daemon},
-                     systemd = {with_systemd};
+  static const OwnChild none = {none_there}, keys = {no_daemon}, daemon = {with_daemon},
+                        systemd = {with_systemd};
   g_test_init(&argc, &argv, NULL);
-  g_test_add_data_func("/agent-ssh-keys/none", &none, in_child);
-  g_test_add_data_func("/agent-ssh-keys/no-daemon", &keys, in_child);
-  g_test_add_data_func("/agent-ssh-keys/daemon", &daemon, in_child);
-  g_test_add_data_func("/agent-ssh-keys/systemd", &systemd, in_child);
+  g_test_add_data_func("/agent-ssh-keys/none", &none, own_child_test);
+  g_test_add_data_func("/agent-ssh-keys/no-daemon", &keys, own_child_test);
+  g_test_add_data_func("/agent-ssh-keys/daemon", &daemon, own_child_test);
+  g_test_add_data_func("/agent-ssh-keys/systemd", &systemd, own_child_test);
   return g_test_run();
 }
