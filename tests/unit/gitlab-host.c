@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A played mayflyd: see the header. */
+#include "tests/lib/serve.h"
 #include "tests/unit/gitlab-host.h"
 
-#include <gio/gunixsocketaddress.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -419,12 +419,7 @@ on_tick(gpointer data)
 static void
 listen(Host *self)
 {
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GSocketAddress) address = g_unix_socket_address_new(self->socket);
-  self->server = soup_server_new(NULL, NULL);
-  soup_server_add_handler(self->server, NULL, on_request, self, NULL);
-  g_assert_true(soup_server_listen(self->server, address, 0, &error));
-  g_assert_no_error(error);
+  self->server = serve_at(self->socket, on_request, self);
 }
 
 static void

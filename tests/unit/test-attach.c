@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* run and exec against a mayflyd that plays one job: the whole conversation, on one main loop. */
 #include <libsoup/soup.h>
-#include <gio/gunixsocketaddress.h>
 #include <glib-unix.h>
 #include <glib/gstdio.h>
 #include <signal.h>
@@ -11,6 +10,7 @@
 
 #include "daemon/error.h"
 #include "daemon/frame.h"
+#include "tests/lib/serve.h"
 #include "tools/attach.h"
 #include "tools/command.h"
 #include "tools/demux.h"
@@ -193,7 +193,6 @@ on_request(SoupServer *server, SoupServerMessage *message, const char *path, GHa
 static void
 daemon_start(Daemon *self)
 {
-  g_autoptr(GError) error = NULL;
   self->folder = g_dir_make_tmp("mayfly-attach-XXXXXX", NULL);
   self->path = g_build_filename(self->folder, "sock", NULL);
   self->streams = g_ptr_array_new();
@@ -201,11 +200,7 @@ daemon_start(Daemon *self)
   self->input = g_string_new(NULL);
   self->state = "queued";
   self->exec_state = "waiting";
-  self->server = soup_server_new(NULL, NULL);
-  soup_server_add_handler(self->server, NULL, on_request, self, NULL);
-  g_autoptr(GSocketAddress) address = g_unix_socket_address_new(self->path);
-  g_assert_true(soup_server_listen(self->server, address, 0, &error));
-  g_assert_no_error(error);
+  self->server = serve_at(self->path, on_request, self);
 }
 
 static void

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mayfly as a program whose output cannot be written, or has no reader any more. */
 #include <fcntl.h>
-#include <gio/gunixsocketaddress.h>
 #include <glib/gstdio.h>
 #include <libsoup/soup.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/auto.h"
+#include "tests/lib/serve.h"
 
 #define LINE "{\"time\":1,\"type\":\"started\",\"job\":\"j1\"}\n"
 
@@ -41,16 +41,11 @@ on_request(SoupServer *server, SoupServerMessage *message, const char *path, GHa
 static void
 set_up(Host *self, gconstpointer unused)
 {
-  g_autoptr(GError) error = NULL;
   self->folder = g_dir_make_tmp("mayfly-output-XXXXXX", NULL);
   self->path = g_build_filename(self->folder, "sock", NULL);
   self->err = g_string_new(NULL);
   self->document = "{\"time\":1000,\"jobs\":[],\"machines\":[],\"templates\":[]}";
-  g_autoptr(GSocketAddress) address = g_unix_socket_address_new(self->path);
-  self->server = soup_server_new(NULL, NULL);
-  soup_server_add_handler(self->server, NULL, on_request, self, NULL);
-  g_assert_true(soup_server_listen(self->server, address, 0, &error));
-  g_assert_no_error(error);
+  self->server = serve_at(self->path, on_request, self);
 }
 
 static void

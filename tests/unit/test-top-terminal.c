@@ -3,7 +3,6 @@
  * pipe. */
 #include <errno.h>
 #include <fcntl.h>
-#include <gio/gunixsocketaddress.h>
 #include <glib/gstdio.h>
 #include <libsoup/soup.h>
 #include <signal.h>
@@ -15,6 +14,7 @@
 
 #include "daemon/auto.h"
 #include "daemon/text.h"
+#include "tests/lib/serve.h"
 
 #define OPENED "\033[?1049h"
 #define CLOSED "\033[?25h\033[?1049l"
@@ -54,12 +54,7 @@ on_request(SoupServer *server, SoupServerMessage *message, const char *path, GHa
 static void
 come(Host *self)
 {
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GSocketAddress) address = g_unix_socket_address_new(self->path);
-  self->server = soup_server_new(NULL, NULL);
-  soup_server_add_handler(self->server, NULL, on_request, self, NULL);
-  g_assert_true(soup_server_listen(self->server, address, 0, &error));
-  g_assert_no_error(error);
+  self->server = serve_at(self->path, on_request, self);
 }
 
 static void
