@@ -43,26 +43,34 @@ static int __attribute__((format(printf, 1, 2))) end_machine(const char *format,
   return 1; /* the kernel panics */
 }
 
+typedef struct {
+  const char *type, *target;
+  unsigned long flags;
+  const char *data;
+} Mount;
+
+#define LOCKED (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+static bool
+mount_there(const Mount *wanted)
+{
+  mkdir(wanted->target, 0755);
+  return mount(wanted->type, wanted->target, wanted->type, wanted->flags, wanted->data) == 0 ||
+         errno == EBUSY;
+}
+
 static bool
 mount_basics(void)
 {
-  static const struct {
-    const char *type, *target;
-    unsigned long flags;
-    const char *data;
-  } mounts[] = {
-      {"proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL},
-      {"sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL},
+  static const Mount mounts[] = {
+      {"proc", "/proc", LOCKED, NULL},
+      {"sysfs", "/sys", LOCKED, NULL},
       {"devtmpfs", "/dev", MS_NOSUID, "mode=0755"},
       {"devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "mode=0620,gid=5,ptmxmode=0666"},
   };
-  for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++) {
-    mkdir(mounts[i].target, 0755);
-    if (mount(mounts[i].type, mounts[i].target, mounts[i].type, mounts[i].flags, mounts[i].data) !=
-            0 &&
-        errno != EBUSY)
+  for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++)
+    if (!mount_there(&mounts[i]))
       return false;
-  }
   /* devtmpfs has the kernel's nodes only; these names are of user space, and scripts count on them
    * before any udev. */
   static const char *const links[][2] = {{"/proc/self/fd", "/dev/fd"},
@@ -73,6 +81,21 @@ mount_basics(void)
     if (symlink(links[i][0], links[i][1]) != 0 && errno != EEXIST)
       return false;
   return true;
+}
+
+/* What systemd mounts by a program each if it is not there yet, while everything else waits for a
+ * processor. A kernel may lack any of it. */
+static void
+mount_extras(void)
+{
+  static const Mount mounts[] = {
+      {"mqueue", "/dev/mqueue", LOCKED, NULL},
+      {"hugetlbfs", "/dev/hugepages", 0, NULL},
+      {"debugfs", "/sys/kernel/debug", LOCKED, NULL},
+      {"tracefs", "/sys/kernel/tracing", LOCKED, NULL},
+  };
+  for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++)
+    (void)mount_there(&mounts[i]);
 }
 
 /* Its own program image, so that it is called what it is, and '@' so that systemd's last killing at
@@ -232,6 +255,7 @@ mf_init_run(char **argv)
   MF_AUTO_CLOSE int agent_fd = start_agent();
   if (agent_fd < 0)
     return end_machine("the agent cannot be started: %s", strerror(errno));
+  mount_extras();
   mf_init_modules_load(NULL);
 
   mkdir(NEW_ROOT, 0755);
