@@ -230,7 +230,8 @@ make_plan(Prepare *self, GError **error)
     return NULL;
   }
   mf_inject_plan_file(plan, AGENT_PATH, 0755, 0, 0, agent, length);
-  if (!add_start_up(plan, self->image->init, error))
+  /* Behind the agent of our initrd another one would find the port taken, and end. */
+  if (!self->image->agent_in_initrd && !add_start_up(plan, self->image->init, error))
     return NULL;
   if (self->runner != NULL)
     mf_inject_plan_program(plan, MF_RUNNER_GUEST_PATH, 0755, self->runner);

@@ -230,6 +230,18 @@ test_inits(Fixture *f, gconstpointer unused)
 }
 
 static void
+test_agent_in_initrd(Fixture *f, gconstpointer unused)
+{
+  program(f, DONE);
+  f->image->agent_in_initrd = TRUE;
+  begin(f, NULL);
+  until(f, 0);
+  g_assert_no_error(f->error);
+  expect_in_plan(f, "/usr/local/lib/mayfly/mayfly-agent", TRUE);
+  expect_in_plan(f, "mayfly-agent.service", FALSE);
+}
+
+static void
 test_failure_leaves_nothing(Fixture *f, gconstpointer unused)
 {
   program(f, "echo '{\"event\":\"error\",\"code\":\"no-space\",\"message\":\"full\"}'; exit 1");
@@ -303,6 +315,7 @@ main(int argc, char **argv)
   CASE("once", test_once);
   CASE("runner", test_runner);
   CASE("inits", test_inits);
+  CASE("agent-in-initrd", test_agent_in_initrd);
   CASE("failure-leaves-nothing", test_failure_leaves_nothing);
   CASE("missing-parts", test_missing_parts);
   CASE("cancel", test_cancel);
