@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The prepared layer of an image: an overlay with the agent and what starts it, made once per image
- * version and agent.
+ * The prepared layer of an image: an overlay with the agent, and what starts it unless the image's
+ * initrd does, made once per image version and agent.
  *
  * It is made under a hidden name and published by rename, so whoever finds it finds it whole.
  * Callers that want the same one share a run: it goes on as long as one of them is interested. Main
@@ -249,10 +249,11 @@ on_overlay(GObject *source, GAsyncResult *result, gpointer data)
     return;
   }
   if (!g_subprocess_get_successful(G_SUBPROCESS(source))) {
-    g_autofree char *words = mf_text_quote(g_strchomp(errors));
-    complete(self,
-             g_error_new(MF_ERROR, MF_ERROR_FAILED, "qemu-img could not make a layer on %s: %s",
-                         self->image->disk, words));
+    /* It names the file, which is long, and only then what is wrong. */
+    g_autofree char *words = mf_text_line(g_strchomp(errors));
+    complete(self, g_error_new(MF_ERROR, MF_ERROR_FAILED,
+                               "a layer on the image %s cannot be made: %s", self->image->name,
+                               *words != '\0' ? words : "qemu-img does not say why"));
     return;
   }
   g_autoptr(MfInjectPlan) plan = make_plan(self, &error);
