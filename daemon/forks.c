@@ -396,19 +396,21 @@ mf_forks_uses_image(MfForks *self, const char *digest)
 }
 
 MfJson *
-mf_forks_to_json(MfForks *self, const MfTemplate *template)
+mf_forks_to_json(MfForks *self, const MfTemplate *template, const char *why)
 {
   const Shelf *shelf = g_hash_table_lookup(self->shelves, template->name);
   if (!template->fork)
     return NULL;
-  const MfTries untried = {0};
   MfMemoryImage *image = shelf != NULL ? shelf->image : NULL;
   gboolean making = shelf != NULL && shelf->machine != NULL;
+  MfTries tries = shelf != NULL ? shelf->tries : (MfTries){0};
+  if (why != NULL && image == NULL && !making && tries.failures == 0)
+    tries.problem = (char *)why;
   MfJson *json = json_object_new_object();
   mf_json_add_string(json, "state", image != NULL ? "ready" : making ? "making" : "none");
   mf_json_add(json, "size", image != NULL ? json_object_new_uint64(image->size) : NULL);
   mf_json_add(json, "made", image != NULL ? json_object_new_int64(image->made) : NULL);
-  mf_tries_add_to(shelf != NULL ? &shelf->tries : &untried, json);
+  mf_tries_add_to(&tries, json);
   return json;
 }
 

@@ -45,6 +45,6 @@ MfMachine *mf_forks_find_machine(MfForks *self, const char *id);
 gboolean mf_forks_uses_image(MfForks *self, const char *digest);
 
 /* {"state":"ready"|"making"|"none","size":bytes|null,"made":t|null,"problem":text|null,
- * "failures":n,"retry":t|null}; failures: see MfTries. NULL: the template does not fork. (transfer
- * full) */
-MfJson *mf_forks_to_json(MfForks *self, const MfTemplate *template);
+ * "failures":n,"retry":t|null}; failures: see MfTries. NULL: the template does not fork. @why
+ * nothing is looked at for now, or NULL. (transfer full) */
+MfJson *mf_forks_to_json(MfForks *self, const MfTemplate *template, const char *why);

@@ -287,6 +287,19 @@ mf_pool_look(MfPool *self, GPtrArray *templates, GHashTable *bad, gboolean busy)
   weed_orphans(self, templates, bad);
 }
 
+void
+mf_pool_expect(MfPool *self, GPtrArray *templates, const char *why)
+{
+  for (guint i = 0; i < templates->len; i++) {
+    const MfTemplate *template = g_ptr_array_index(templates, i);
+    Shelf *shelf = shelf_of(self, template->name);
+    guint have = count_of(self, template->name, STARTING) + count_of(self, template->name, READY);
+    shelf->wanted = template->pool;
+    if (have < shelf->wanted && !self->closed && shelf->tries.failures == 0)
+      mf_tries_set_reason(&shelf->tries, g_strdup(why));
+  }
+}
+
 gint64
 mf_pool_next(MfPool *self)
 {

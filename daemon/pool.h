@@ -22,6 +22,8 @@ void mf_pool_free(MfPool *self);
  * another version. Nothing of those in @bad (name, what is wrong) is touched.
  */
 void mf_pool_look(MfPool *self, GPtrArray *templates, GHashTable *bad, gboolean busy);
+/* While it cannot look, and @why: notes what @templates ask for. */
+void mf_pool_expect(MfPool *self, GPtrArray *templates, const char *why);
 /* When it should look again even if nothing happens; real time, 0 = never. */
 gint64 mf_pool_next(MfPool *self);
 /* All of them go, and none is started until this is taken back: the host is being drained. */

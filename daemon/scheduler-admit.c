@@ -3,6 +3,7 @@
 #include "daemon/scheduler-private.h"
 
 #define BACKGROUND_MS 300
+#define GETTING_READY "mayflyd is getting ready"
 /* Machines that waited and could not be handed over, until a job has one made for it. */
 #define MOST_USELESS 3
 
@@ -40,7 +41,7 @@ why_none(MfScheduler *self, gboolean ahead)
   if (problem != NULL)
     return g_strdup(problem);
   if (!self->prepared || !self->cleared || self->host.accel == NULL)
-    return g_strdup("mayflyd is getting ready");
+    return g_strdup(GETTING_READY);
   return mf_scheduler_memory_why_not(self, ahead);
 }
 
@@ -143,11 +144,21 @@ tell_bad(MfScheduler *self, GHashTable *bad)
   self->bad_templates = g_hash_table_ref(bad);
 }
 
+char *
+mf_scheduler_why_no_look(MfScheduler *self)
+{
+  if (self->prepared && self->cleared && self->host.accel != NULL &&
+      mf_hypervisor_is_up(self->hypervisor))
+    return NULL;
+  const char *problem = mf_scheduler_problem(self);
+  return g_strdup(problem != NULL ? problem : GETTING_READY);
+}
+
 void
 mf_scheduler_look(MfScheduler *self)
 {
-  if (!self->prepared || !self->cleared || self->reaping || self->host.accel == NULL ||
-      !mf_hypervisor_is_up(self->hypervisor))
+  g_autofree char *why = mf_scheduler_why_no_look(self);
+  if (why != NULL || self->reaping)
     return;
   gboolean busy = mf_queue_length(self->queue) > 0;
   g_autoptr(GHashTable) bad = NULL;

@@ -84,11 +84,17 @@ mf_scheduler_info(MfScheduler *self)
 MfJson *
 mf_scheduler_pools(MfScheduler *self)
 {
+  g_autofree char *why = mf_scheduler_why_no_look(self);
+  g_autoptr(GPtrArray) templates =
+      why != NULL ? mf_template_load_good(self->config->template_directory, NULL, NULL) : NULL;
+  if (templates != NULL)
+    mf_pool_expect(self->pool, templates, why);
   return mf_pool_to_json(self->pool);
 }
 
 MfJson *
 mf_scheduler_fork(MfScheduler *self, const MfTemplate *template)
 {
-  return mf_forks_to_json(self->forks, template);
+  g_autofree char *why = mf_scheduler_why_no_look(self);
+  return mf_forks_to_json(self->forks, template, why);
 }

@@ -83,6 +83,8 @@ const char *mf_scheduler_problem(MfScheduler *self);
 void mf_scheduler_pump(MfScheduler *self);
 /* What is made ahead of need: memory images, pools. */
 void mf_scheduler_look(MfScheduler *self);
+/* Why pools and memory images cannot be looked after, or NULL. (transfer full) */
+char *mf_scheduler_why_no_look(MfScheduler *self);
 /* Why a machine cannot be started ahead of need now, or NULL. @data: the scheduler. (transfer full)
  */
 char *mf_scheduler_why_not_ahead(const MfGrant *grant, gpointer data);

@@ -110,6 +110,13 @@ kill "$(cat /run/libvirtd.pid 2>/dev/null || pgrep -x libvirtd)"
 until_ok 20 libvirt_is false
 like "$(api GET /v1/info | jq -r .libvirt.problem)" "libvirt" "that libvirtd does not run is told"
 like "$(mayfly doctor 2>&1)" "libvirtd" "mayfly doctor says so, too"
+sed 's/^image=.*/&\npool=1\nfork=yes/' /etc/mayfly/templates/tiny.conf >/etc/mayfly/templates/ahead.conf
+restart_mayflyd >/dev/null 2>&1
+until_ok 20 mayfly_answers
+pool=$(api GET /v1/pools | jq -r '.pools[] | select(.template == "ahead") | "\(.wanted) \(.problem)"')
+like "$pool" "^1 .*libvirt" "a new mayflyd lists the pool that it cannot fill, and why"
+like "$(api GET /v1/templates/ahead | jq -r '.fork | "\(.state) \(.problem)"')" "^none .*libvirt" "and the memory image that it cannot make"
+rm /etc/mayfly/templates/ahead.conf
 ok "another libvirtd" start_libvirtd
 until_ok 60 ports_free
 is "$(mayfly run --template tiny -- echo again </dev/null 2>/dev/null)" again "a job runs when libvirtd is back"
