@@ -122,6 +122,15 @@ set_identity(xmlNode *domain, const MfDomainSpec *spec)
     mf_xml_replace(domain, "genid", NULL);
 }
 
+/* libvirt refuses settings of TCG in a domain of KVM's. */
+static void
+drop_tcg(xmlNode *domain)
+{
+  xmlNode *features = mf_xml_child(domain, "features");
+  if (features != NULL)
+    mf_xml_remove_all(features, "tcg");
+}
+
 /* What the host's processor is called means nothing to an emulated one. With erms kernels copy by
  * "rep movsb", which TCG does byte by byte; without, eight at a time. */
 static void
@@ -147,7 +156,9 @@ set_resources(xmlNode *domain, const MfDomainSpec *spec)
   mf_xml_replace_number(domain, "vcpu", spec->cpus);
   if (*cpuset != '\0')
     mf_xml_set(mf_xml_child(domain, "vcpu"), "cpuset", cpuset);
-  if (!spec->kvm)
+  if (spec->kvm)
+    drop_tcg(domain);
+  else
     set_emulated_cpu(domain);
 }
 
