@@ -10,7 +10,8 @@
 #include "daemon/stamp.h"
 
 #define CONSOLE "console.log"
-/* One failure may be the host's, which had too much to do. */
+/* One failure may be the host's, which had too much to do. Those that went well do not count: half
+ * of the machines of one image never woke up, and each cost its job a boot and more. */
 #define MOST_FAILURES 2
 
 /* A template's. */
@@ -20,7 +21,7 @@ typedef struct {
   char *stamp;    /* of what is wanted; NULL: nothing */
   MfGrant grant;
   MfMemoryImage *image; /* NULL: there is none */
-  guint bad;            /* forks of it that failed, in a row */
+  guint bad;            /* forks of it that failed */
   MfTries tries;
   /* one being made */
   MfMachine *machine;
@@ -327,9 +328,10 @@ mf_forks_tell(MfForks *self, MfMemoryImage *image, const char *problem)
     Shelf *shelf = value;
     if (shelf->image != image)
       continue;
-    shelf->bad = problem != NULL ? shelf->bad + 1 : 0;
     if (problem == NULL)
       mf_tries_clear(&shelf->tries);
+    else
+      shelf->bad++;
     if (shelf->bad < MOST_FAILURES)
       continue;
     mf_tries_note(&shelf->tries, problem);

@@ -31,8 +31,8 @@ MfMemoryImage *mf_forks_find(MfForks *self, const MfTemplate *template, const Mf
                              const MfGrant *grant);
 /* One is being made, so that it is worth waiting for. */
 gboolean mf_forks_is_coming(MfForks *self, const char *template);
-/* How a machine forked from @image came up: @problem NULL: well. One that fails again and again is
- * made anew. */
+/* How a machine forked from @image came up: @problem NULL: well. One of which two did not is made
+ * anew. */
 void mf_forks_tell(MfForks *self, MfMemoryImage *image, const char *problem);
 /* A job finds no room: what is being made goes. FALSE: nothing is. */
 gboolean mf_forks_make_room(MfForks *self);

@@ -10,8 +10,10 @@
 /* Ports are counted at admission; this covers their rest between two machines, and a filter being
  * made anew. */
 #define PORT_WAIT 60
-/* A fork has booted already: if it does not come, it is better booted. */
-#define FORK_SECONDS 60
+/* A fork has booted already: if it does not come, it is better booted. It speaks within a second of
+ * its waking, or many on a busy host, or never. */
+#define FORK_SECONDS   60
+#define SILENT_SECONDS 20
 
 static MfInjectOptions
 inject_options(MfMachine *self)
@@ -237,6 +239,16 @@ on_boot_deadline(gpointer data)
   return G_SOURCE_REMOVE;
 }
 
+static gboolean
+on_silence_over(gpointer data)
+{
+  MfMachine *self = data;
+  if (!self->greeted)
+    return on_boot_deadline(data);
+  self->timer = g_timeout_add_seconds(FORK_SECONDS - SILENT_SECONDS, on_boot_deadline, self);
+  return G_SOURCE_REMOVE;
+}
+
 void
 mf_machine_step_boot(MfMachine *self)
 {
@@ -245,10 +257,10 @@ mf_machine_step_boot(MfMachine *self)
     return;
   }
   guint64 seconds = mf_machine_start_timeout(self);
+  gboolean fork = self->memory_image != NULL && seconds >= FORK_SECONDS;
   self->booting = TRUE;
-  if (self->memory_image != NULL)
-    seconds = MIN(seconds, FORK_SECONDS);
-  self->timer = g_timeout_add_seconds((guint)seconds, on_boot_deadline, self);
+  self->timer = g_timeout_add_seconds(fork ? SILENT_SECONDS : (guint)seconds,
+                                      fork ? on_silence_over : on_boot_deadline, self);
 }
 
 const MfMachineStep mf_machine_cold_steps[] = {

@@ -218,7 +218,7 @@ is "$(job "$id" .result)" succeeded "mayflyd killed while it forks: the job runs
 is "$(job "$id" .how)" fork "and is forked, though it is the first after a restart"
 clean "$id" "a fork that was interrupted"
 
-# What makes machines fail as they wake, twice in a row, is not used a third time.
+# What makes machines fail as they wake, twice, is not used a third time.
 made=$(fork_of made)
 # Waking is soon over: who comes too late has killed another thing.
 kill_waking() {
