@@ -58,7 +58,8 @@ MfInjectSystem *mf_inject_inspect_finish(GAsyncResult *result, GError **error) G
 
 /*
  * mf_image_prepare_async() - the prepared layer: an overlay on the image that holds the agent, its start-up unit (unless the
- * image's initrd starts it) and the host's gitlab-runner, made once per version of the three, <image folder>/prepared-<16 hex digits>.qcow2, published by rename, 0444.
+ * image's initrd starts it) and the host's gitlab-runner, made once per version of the three,
+ * <image folder>/prepared-<16 hex digits>.qcow2, published by rename, 0444.
  * Concurrent calls for one image share one run. Finish gives its path (transfer full).
  * @agent: path of the static mayfly-agent. @runner: path of gitlab-runner, or NULL.
  */

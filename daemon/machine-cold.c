@@ -243,9 +243,10 @@ static gboolean
 on_silence_over(gpointer data)
 {
   MfMachine *self = data;
-  if (!self->greeted)
+  guint64 seconds = MIN(mf_machine_start_timeout(self), FORK_SECONDS);
+  if (!self->greeted || seconds <= SILENT_SECONDS)
     return on_boot_deadline(data);
-  self->timer = g_timeout_add_seconds(FORK_SECONDS - SILENT_SECONDS, on_boot_deadline, self);
+  self->timer = g_timeout_add_seconds((guint)(seconds - SILENT_SECONDS), on_boot_deadline, self);
   return G_SOURCE_REMOVE;
 }
 
@@ -257,9 +258,9 @@ mf_machine_step_boot(MfMachine *self)
     return;
   }
   guint64 seconds = mf_machine_start_timeout(self);
-  gboolean fork = self->memory_image != NULL && seconds >= FORK_SECONDS;
+  gboolean fork = self->memory_image != NULL;
   self->booting = TRUE;
-  self->timer = g_timeout_add_seconds(fork ? SILENT_SECONDS : (guint)seconds,
+  self->timer = g_timeout_add_seconds((guint)(fork ? MIN(seconds, SILENT_SECONDS) : seconds),
                                       fork ? on_silence_over : on_boot_deadline, self);
 }
 
